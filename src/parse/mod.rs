@@ -1,0 +1,31 @@
+//! Bytes to events: recognition, carriers, the native and the declared formats, and what is the same for all.
+
+pub mod declared;
+pub mod ecs;
+pub mod enrich;
+pub mod estate;
+pub mod fail2ban;
+pub mod falco;
+pub mod json;
+pub mod modsecurity;
+pub mod ossec;
+pub mod suricata;
+pub mod syslog;
+
+pub use estate::Estate;
+
+use crate::event::Timestamp;
+use jiff::tz::TimeZone;
+
+/// What a parser may know beside the bytes.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The zone of times that name none.
+    pub zone: &'a TimeZone,
+    /// The moment that a missing year or date is nearest to: arrival, or for a file when it was last written.
+    pub near: Timestamp,
+    /// Whether the user named the format: start-up chatter is recognised only then.
+    pub named: bool,
+    /// The machines and proxies of the estate.
+    pub estate: &'a Estate,
+}
