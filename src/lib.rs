@@ -9,6 +9,7 @@ pub mod alert;
 pub mod diag;
 
 // The shell.
+pub mod builtin;
 pub mod clock;
 pub mod config;
 pub mod source;
