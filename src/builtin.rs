@@ -26,9 +26,8 @@ pub fn parsers() -> Vec<File> {
 }
 
 fn files<E: RustEmbed>(folder: &str) -> Vec<File> {
-    let mut all: Vec<File> = E::iter()
-        .filter_map(|p| E::get(&p).map(|f| (format!("{folder}{p}"), String::from_utf8_lossy(&f.data).into_owned())))
-        .collect();
+    let mut all: Vec<File> =
+        E::iter().filter_map(|p| E::get(&p).map(|f| (format!("{folder}{p}"), String::from_utf8_lossy(&f.data).into_owned()))).collect();
     all.sort();
     all
 }

@@ -52,7 +52,11 @@ impl Timestamp {
             pad(v, 2, out);
         }
         out.push(b'.');
-        if n % 1000 == 0 { pad(n / 1000, 6, out) } else { pad(n, 9, out) }
+        if n % 1000 == 0 {
+            pad(n / 1000, 6, out)
+        } else {
+            pad(n, 9, out)
+        }
         out.push(b'Z');
     }
 }
@@ -139,7 +143,16 @@ impl Civil {
         if let Ok(o) = zone.to_fixed_offset() {
             return Timestamp::new(utc - o.seconds() as i64, self.nanos as i64);
         }
-        let dt = jiff::civil::DateTime::new(self.year as i16, self.month as i8, self.day as i8, self.hour as i8, self.minute as i8, self.second.min(59) as i8, 0).ok()?;
+        let dt = jiff::civil::DateTime::new(
+            self.year as i16,
+            self.month as i8,
+            self.day as i8,
+            self.hour as i8,
+            self.minute as i8,
+            self.second.min(59) as i8,
+            0,
+        )
+        .ok()?;
         let offset = match zone.to_ambiguous_timestamp(dt).offset() {
             jiff::tz::AmbiguousOffset::Unambiguous { offset } => offset,
             jiff::tz::AmbiguousOffset::Gap { before, .. } | jiff::tz::AmbiguousOffset::Fold { before, .. } => before,
@@ -368,7 +381,13 @@ mod tests {
     fn every_way_to_write_an_instant() {
         let want = at("2026-11-23T05:41:30.339956Z");
         let zone = TimeZone::UTC;
-        for s in ["2026-11-23T05:41:30.339956Z", "2026-11-23 05:41:30,339956", "2026-11-23T06:41:30.339956+0100", "2026-11-22T23:41:30.339956-06:00", "2026-11-23 05:41:30.339956 +0000"] {
+        for s in [
+            "2026-11-23T05:41:30.339956Z",
+            "2026-11-23 05:41:30,339956",
+            "2026-11-23T06:41:30.339956+0100",
+            "2026-11-22T23:41:30.339956-06:00",
+            "2026-11-23 05:41:30.339956 +0000",
+        ] {
             assert_eq!(iso(s.as_bytes(), &zone), Some((want, s.len())), "{s}");
         }
         assert_eq!(asctime(b"Mon Nov 23 05:41:30.339956 2026", &zone), Some(want));
@@ -383,7 +402,14 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for s in ["2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:61:00Z", "9999-01-01T00:00:00Z"] {
+        for s in [
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:61:00Z",
+            "9999-01-01T00:00:00Z",
+        ] {
             assert_eq!(iso(s.as_bytes(), &TimeZone::UTC), None, "{s}");
         }
         for s in ["Nov 32", "Foo 12 05:00:00", "Nov  05:00:00", ""] {

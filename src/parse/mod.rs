@@ -29,3 +29,31 @@ pub struct Context<'a> {
     /// The machines and proxies of the estate.
     pub estate: &'a Estate,
 }
+
+/// The formats read by functions of their own, in the order in which recognition asks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Native {
+    /// OSSEC.
+    Ossec,
+    /// Falco.
+    Falco,
+    /// Suricata.
+    Suricata,
+    /// Fail2ban.
+    Fail2ban,
+    /// ModSecurity.
+    Modsecurity,
+}
+
+/// A format that a user can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One of the five.
+    Native(Native),
+    /// A declared one, by its place among those loaded.
+    Declared(usize),
+    /// The syslog envelope, with what is inside recognised.
+    Syslog,
+    /// ECS JSON as `vigild parse` writes it.
+    Ecs,
+}

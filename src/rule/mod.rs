@@ -191,7 +191,11 @@ impl Kind {
     pub fn within(&self) -> Option<Span> {
         match self {
             Kind::Single => None,
-            Kind::Count { within, .. } | Kind::Distinct { within, .. } | Kind::Sum { within, .. } | Kind::Sequence { within, .. } | Kind::AllOf { within, .. } => Some(*within),
+            Kind::Count { within, .. }
+            | Kind::Distinct { within, .. }
+            | Kind::Sum { within, .. }
+            | Kind::Sequence { within, .. }
+            | Kind::AllOf { within, .. } => Some(*within),
         }
     }
 
