@@ -3,6 +3,8 @@
 // The core: synchronous, no runtime, file, socket, clock, randomness or logging.
 pub mod alert;
 pub mod diag;
+pub mod worker;
+pub mod ruletest;
 pub mod engine;
 pub mod event;
 pub mod parse;
