@@ -3,12 +3,12 @@
 // The core: synchronous, no runtime, file, socket, clock, randomness or logging.
 pub mod alert;
 pub mod diag;
-pub mod worker;
-pub mod ruletest;
 pub mod engine;
 pub mod event;
 pub mod parse;
 pub mod rule;
+pub mod ruletest;
+pub mod worker;
 
 // The shell.
 pub mod api;

@@ -59,7 +59,13 @@ pub fn run(rules: &RuleSet, of: usize, test: &RuleTest, formats: &declared::Form
     };
     let mut worker = Worker::new(set.clone(), formats, estate.clone(), Options::default());
     let zone = TimeZone::UTC;
-    let origin = Origin { ctx: Context { zone: &zone, near, named: format.is_some(), estate }, format, stream: "test", lateness: FILE_LATENESS, received: None };
+    let origin = Origin {
+        ctx: Context { zone: &zone, near, named: format.is_some(), estate },
+        format,
+        stream: "test",
+        lateness: FILE_LATENESS,
+        received: None,
+    };
     let (mut batch, mut said, mut got) = (Batch::default(), Vec::new(), Collected::default());
     for (i, l) in lines.iter().enumerate() {
         batch.clear();

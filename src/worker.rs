@@ -3,7 +3,7 @@
 
 use crate::engine::{self, Engine, Meta, Options, Output, StreamId};
 use crate::event::{Arena, Batch, Event, Field, Layout, Out, Record, Slot, Span, Timestamp, Value, field};
-use crate::parse::{Context, Estate, Format, Parsers, Seen, declared};
+use crate::parse::{Context, Estate, Format, Parsers, Seen, declared, enrich};
 use crate::rule::{RuleSet, compile};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,7 +47,15 @@ pub struct Worker {
 
 /// The layout that these rules need.
 pub fn layout(rules: &RuleSet) -> Layout {
-    let all: Vec<Field> = compile::fields(rules).into_iter().chain(engine::fields(rules)).collect();
+    let asked: Vec<Field> = compile::fields(rules).into_iter().chain(engine::fields(rules)).collect();
+    // What enrichment derives a field from must be there too, and what that is derived from.
+    let mut all = asked;
+    let mut at = 0;
+    while let Some(&f) = all.get(at) {
+        at += 1;
+        let more: Vec<Field> = enrich::inputs(f).into_iter().filter(|i| !all.contains(i)).collect();
+        all.extend(more);
+    }
     Layout::of(&rules.schema, all)
 }
 

@@ -190,7 +190,8 @@ impl Engine {
         unit.copies = Some(copies);
         let mut old = if again { std::mem::take(&mut unit.told) } else { Vec::new() };
         for (mut t, h) in fresh {
-            let step = match old.iter().position(|o| o.alert.id == t.alert.id).or_else(|| old.iter().position(|o| o.alert.shares_evidence(&t.alert))) {
+            let step = match old.iter().position(|o| o.alert.id == t.alert.id).or_else(|| old.iter().position(|o| o.alert.shares_evidence(&t.alert)))
+            {
                 None => Step::Opened,
                 Some(i) => {
                     let o = old.remove(i);

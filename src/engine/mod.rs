@@ -162,7 +162,9 @@ impl Engine {
     /// An engine for these rules, whose events have this layout ([`fields`] says what it must hold).
     pub fn new(rules: Arc<RuleSet>, layout: Arc<Layout>, estate: Arc<Estate>, options: Options) -> Engine {
         let heard = |i: usize| {
-            rules.rules.iter().any(|r| std::iter::once(&r.when).chain(r.kind.steps().iter().map(|s| &s.when)).any(|w| w.rules.as_ref().is_some_and(|l| l.contains(&i))))
+            rules.rules.iter().any(|r| {
+                std::iter::once(&r.when).chain(r.kind.steps().iter().map(|s| &s.when)).any(|w| w.rules.as_ref().is_some_and(|l| l.contains(&i)))
+            })
         };
         let plans = rules
             .rules
@@ -170,7 +172,9 @@ impl Engine {
             .enumerate()
             .map(|(i, r)| {
                 let shared = match &r.rearm {
-                    crate::rule::Rearm::Cooldown { by: Some(by), .. } if !r.by.is_empty() => Some(by.iter().filter_map(|f| r.by.iter().position(|b| b == f)).collect()),
+                    crate::rule::Rearm::Cooldown { by: Some(by), .. } if !r.by.is_empty() => {
+                        Some(by.iter().filter_map(|f| r.by.iter().position(|b| b == f)).collect())
+                    }
                     _ => None,
                 };
                 Plan { kept: hit::kept_fields(r), key: hit::key_fields(r).to_vec(), heard: heard(i), lifetime: group::lifetime(r), shared }
@@ -178,7 +182,8 @@ impl Engine {
             .collect();
         let levels = rules.rules.iter().map(|r| r.level).max().unwrap_or(0) as usize;
         let seed = options.seed;
-        let states = (0..rules.rules.len()).map(|_| RuleState { groups: Table::new(seed), quiets: Table::new(seed), storm: Storm::default() }).collect();
+        let states =
+            (0..rules.rules.len()).map(|_| RuleState { groups: Table::new(seed), quiets: Table::new(seed), storm: Storm::default() }).collect();
         Engine {
             matcher: Matcher::new(&rules, &layout),
             streams: Streams::new(options.live),
@@ -227,7 +232,15 @@ impl Engine {
         matched.clear();
         self.matcher.event(ev, meta.arrival.ts, &mut matched);
         if !matched.is_empty() {
-            let pos = Pos { ts: meta.arrival.ts, stream: self.streams.rank(meta.stream), place: meta.arrival.place, level: 0, rule: 0, origin: None, ord: 0 };
+            let pos = Pos {
+                ts: meta.arrival.ts,
+                stream: self.streams.rank(meta.stream),
+                place: meta.arrival.place,
+                level: 0,
+                rule: 0,
+                origin: None,
+                ord: 0,
+            };
             let content = xxhash_rust::xxh3::xxh3_64(meta.record);
             let hits = self.hits_of(ev, &matched, &pos, content, meta.seq, None);
             self.take_in(hits, meta.arrival.late, out);
@@ -302,7 +315,15 @@ impl Engine {
     }
 
     /// The hits of an event or alert: one for each rule and key, and one for each metric.
-    fn hits_of(&mut self, ev: &Event<'_>, matched: &[crate::rule::compile::Hit], pos: &Pos, content: u64, seq: u64, alert: Option<Arc<AlertRef>>) -> Vec<Hit> {
+    fn hits_of(
+        &mut self,
+        ev: &Event<'_>,
+        matched: &[crate::rule::compile::Hit],
+        pos: &Pos,
+        content: u64,
+        seq: u64,
+        alert: Option<Arc<AlertRef>>,
+    ) -> Vec<Hit> {
         let rules = self.rules.clone();
         let mut all = Vec::new();
         for same in matched.chunk_by(|a, b| a.rule == b.rule) {
@@ -471,7 +492,9 @@ impl Engine {
         }
         while self.used > self.options.budget {
             // The rule whose least recently touched group has been left alone for longest gives it up.
-            let Some(r) = (0..self.states.len()).filter(|&r| self.states[r].groups.len() > 1).min_by_key(|&r| self.states[r].groups.oldest()) else { break };
+            let Some(r) = (0..self.states.len()).filter(|&r| self.states[r].groups.len() > 1).min_by_key(|&r| self.states[r].groups.oldest()) else {
+                break;
+            };
             for _ in 0..64.min(self.states[r].groups.len() - 1) {
                 self.evict(r);
             }
@@ -612,7 +635,11 @@ impl Engine {
         for (f, values) in all {
             for v in values {
                 let s = slot_of(&mut o, v);
-                if values.len() == 1 { o.put(f, s) } else { o.push(f, s) }
+                if values.len() == 1 {
+                    o.put(f, s)
+                } else {
+                    o.push(f, s)
+                }
                 related(&mut o, f, v, &estate);
             }
         }

@@ -71,7 +71,16 @@ pub struct Streams {
 impl Streams {
     /// None yet. `live` is whether time passes by ticks and a stream can fall silent.
     pub fn new(live: bool) -> Streams {
-        Streams { all: Vec::new(), names: BTreeMap::new(), watermark: Timestamp::MIN, greatest: Timestamp::MIN, live, stale: true, least: Timestamp::MIN, shared: 0 }
+        Streams {
+            all: Vec::new(),
+            names: BTreeMap::new(),
+            watermark: Timestamp::MIN,
+            greatest: Timestamp::MIN,
+            live,
+            stale: true,
+            least: Timestamp::MIN,
+            shared: 0,
+        }
     }
 
     /// Opens a stream, or finds the one of that name. Streams are ordered by name.
@@ -269,7 +278,8 @@ mod tests {
     #[test]
     fn ranks_follow_names_whatever_the_order_of_opening() {
         let mut s = Streams::new(false);
-        let mut ids: Vec<(String, StreamId)> = ["m", "z", "a", "b", "y", "aa", "mm", ""].iter().map(|n| (n.to_string(), s.open(n, Span(0)))).collect();
+        let mut ids: Vec<(String, StreamId)> =
+            ["m", "z", "a", "b", "y", "aa", "mm", ""].iter().map(|n| (n.to_string(), s.open(n, Span(0)))).collect();
         ids.sort();
         for w in ids.windows(2) {
             assert!(s.rank(w[0].1) < s.rank(w[1].1), "{} before {}", w[0].0, w[1].0);

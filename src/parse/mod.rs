@@ -83,11 +83,7 @@ impl Format {
         match name {
             "syslog" => Some(Format::Syslog),
             "ecs" => Some(Format::Ecs),
-            _ => Native::ALL
-                .into_iter()
-                .find(|n| n.name() == name)
-                .map(Format::Native)
-                .or_else(|| declared.find(name).map(Format::Declared)),
+            _ => Native::ALL.into_iter().find(|n| n.name() == name).map(Format::Native).or_else(|| declared.find(name).map(Format::Declared)),
         }
     }
 
