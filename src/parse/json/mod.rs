@@ -16,6 +16,20 @@ pub use scan::Scanner;
 use crate::event::{Field, Layout, Out, Schema, Slot, Type, int_slot, time};
 use jiff::tz::TimeZone;
 
+/// Declares the paths of a format, each with the fields that want it.
+macro_rules! path_ids {
+    ($($id:ident $path:literal $($field:ident)*;)*) => {
+        /// The numbers of the paths; one that nobody wants is never found.
+        struct Ids { $($id: PathId),* }
+        impl Ids {
+            fn new(paths: &mut Paths, wants: &dyn Fn($crate::event::Field) -> bool) -> Ids {
+                Ids { $($id: if false $(|| wants($crate::event::field::$field))* { paths.add($path) } else { PathId::MAX }),* }
+            }
+        }
+    };
+}
+pub(super) use path_ids;
+
 /// A value as it stands in the record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Json<'r> {
