@@ -206,11 +206,13 @@ fn naive_hits(set: &RuleSet, ev: &Event<'_>, of: Option<usize>, ts: Timestamp) -
         let mut found = Vec::new();
         for (step, w) in whens.into_iter().enumerate() {
             let woken = match (of, &w.rules) {
-                (None, None) => w.where_.is_some(),
+                (None, None) => w.where_.is_some() || r.when.where_.is_some(),
                 (Some(of), Some(rules)) => rules.contains(&of),
                 _ => false,
             };
-            if woken && w.where_.as_ref().is_none_or(|e| naive(e, ev)) {
+            // The condition of a rule with steps holds for each of them.
+            let own = r.when.where_.as_ref().is_none_or(|e| naive(e, ev));
+            if woken && own && w.where_.as_ref().is_none_or(|e| naive(e, ev)) {
                 found.push(Hit { rule: i as u32, step: step as u16 });
             }
         }
@@ -370,7 +372,6 @@ fn sets() -> impl Strategy<Value = RuleSet> {
         rules: rules
             .into_iter()
             .map(|(when, kind, x)| {
-                let when = if kind.steps().is_empty() { when } else { When::default() };
                 rule("r", when, kind, x.into_iter().collect())
             })
             .collect(),
@@ -391,7 +392,7 @@ proptest! {
         // Each row twice: the second time from memory.
         for (row, ts) in rows.iter().chain(&rows) {
             with_event(&set.schema, &layout, row, |ev| {
-                for of in std::iter::once(None).chain((0..3).map(Some)) {
+                for of in std::iter::once(None).chain((0..set.rules.len()).map(Some)) {
                     hits.clear();
                     match of {
                         None => m.event(ev, Timestamp(*ts), &mut hits),
