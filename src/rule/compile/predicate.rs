@@ -86,11 +86,6 @@ impl<T: Default> Nets<T> {
         };
         lens.iter().filter_map(move |&len| self.map.get(&(v6, len, mask(bits, width, len))))
     }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.map.is_empty()
-    }
 }
 
 /// A network of one address.
@@ -225,11 +220,6 @@ impl Predicate {
             Check::Like(l) => 60 * l.len() as u32,
             Check::Matches(_) => 10_000,
         }
-    }
-
-    /// Whether it looks at one value only, so that the answer for a value is always the same.
-    pub(super) fn of_one_value(&self) -> bool {
-        !matches!(self.check, Check::Field(..))
     }
 
     /// Whether it reads text byte by byte, so that remembering the answer pays.
