@@ -1,1 +1,764 @@
-//! To come.
+//! `vigild.toml`: what the operator wants, read with a complaint for everything that is wrong in it.
+//!
+//! In: the text of the file. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
+//! setting names (a format, a rule file) is looked up by those who own it; they complain with the span kept here.
+
+use crate::diag::{Diagnostic, Level};
+use crate::event::Span;
+use crate::parse::estate::Host;
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A setting and where it stands in the file (`0..0` for one from the command line or a default).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set<T> {
+    /// The setting.
+    pub value: T,
+    /// Its byte range in the file.
+    pub span: Range<usize>,
+}
+
+impl<T> Set<T> {
+    /// A setting that no file names.
+    pub fn given(value: T) -> Set<T> {
+        Set { value, span: 0..0 }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it comes from, as the user named it; empty without one.
+    pub file: String,
+    /// The zone of times that name none.
+    pub zone: TimeZone,
+    /// The inventory.
+    pub hosts: Vec<Host>,
+    /// `[network] trusted_proxies`.
+    pub proxies: Vec<IpNet>,
+    /// Rule files and folders; `builtin` names those in the binary.
+    pub rules: Vec<Set<String>>,
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where records come from.
+    pub sources: Vec<Source>,
+    /// Bounds of what comes in.
+    pub limits: Limits,
+    /// Bounds of the engine.
+    pub state: State,
+    /// Where alerts go; `None` is stdout.
+    pub alerts: Option<PathBuf>,
+    /// Whether alerts that may still change are written before they are final.
+    pub provisional: bool,
+}
+
+/// One place where records come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in metrics and streams.
+    pub name: String,
+    /// How bytes arrive.
+    pub kind: Kind,
+    /// The format's name; `None` recognises it record by record.
+    pub format: Option<Set<String>>,
+    /// The zone of times that name none.
+    pub zone: Option<TimeZone>,
+    /// How late an event may be.
+    pub lateness: Span,
+}
+
+/// How bytes arrive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Files that match these globs, followed.
+    File {
+        /// Paths with `*`, `?` and `[a-z]`.
+        paths: Vec<String>,
+    },
+    /// Syslog.
+    Syslog {
+        /// Address of both sockets.
+        listen: SocketAddr,
+        /// Whether it takes datagrams.
+        udp: bool,
+        /// Whether it takes connections.
+        tcp: bool,
+        /// Senders that are taken; none named means all.
+        allow: Vec<IpNet>,
+    },
+    /// `POST /api/v1/ingest/…`.
+    Http,
+    /// Standard input.
+    Stdin,
+}
+
+impl Kind {
+    /// The word in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::File { .. } => "file",
+            Kind::Syslog { .. } => "syslog",
+            Kind::Http => "http",
+            Kind::Stdin => "stdin",
+        }
+    }
+}
+
+/// Bounds of what comes in; each has a metric that shows when it is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// A longer record is cut.
+    pub record_bytes: usize,
+    /// Records that wait for the engine, all sources together.
+    pub queue_bytes: usize,
+    /// One HTTP body, before and after decompression.
+    pub body_bytes: usize,
+    /// All HTTP bodies in flight.
+    pub bodies_bytes: usize,
+    /// Open connections of one syslog listener.
+    pub connections: usize,
+    /// Open HTTP connections.
+    pub http_connections: usize,
+    /// A syslog connection that says nothing for so long is closed.
+    pub idle: Duration,
+    /// An HTTP client has so long for a request's head, the first included.
+    pub header_timeout: Duration,
+    /// An HTTP client has so long for a request's body.
+    pub body_timeout: Duration,
+    /// Receive buffer asked of the kernel for a UDP socket.
+    pub udp_buffer_bytes: usize,
+    /// Files that one source follows.
+    pub files: usize,
+    /// Alerts that wait for a full disk or a blocked reader.
+    pub alert_buffer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            record_bytes: 256 << 10,
+            queue_bytes: 64 << 20,
+            body_bytes: 16 << 20,
+            bodies_bytes: 64 << 20,
+            connections: 1024,
+            http_connections: 256,
+            idle: Duration::from_secs(3600),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            udp_buffer_bytes: 8 << 20,
+            files: 1000,
+            alert_buffer_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Bounds of the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Memory of all groups.
+    pub budget: usize,
+    /// Groups of one rule that does not say otherwise.
+    pub keys_per_rule: usize,
+}
+
+/// The default port of syslog, on loopback.
+pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
+/// The default address of HTTP.
+pub const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8514);
+const LATENESS: Span = Span::seconds(60);
+const LATENESS_FILE: Span = Span::seconds(5);
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            file: String::new(),
+            zone: TimeZone::UTC,
+            hosts: Vec::new(),
+            proxies: Vec::new(),
+            rules: vec![Set::given("builtin".into())],
+            http: HTTP,
+            sources: vec![Source::syslog(SYSLOG), Source::http()],
+            limits: Limits::default(),
+            state: State { budget: 128 << 20, keys_per_rule: 100_000 },
+            alerts: None,
+            provisional: true,
+        }
+    }
+}
+
+impl Source {
+    /// The source that listens for syslog on an address.
+    pub fn syslog(listen: SocketAddr) -> Source {
+        let kind = Kind::Syslog { listen, udp: true, tcp: true, allow: Vec::new() };
+        Source { name: "syslog".into(), kind, format: None, zone: None, lateness: LATENESS }
+    }
+
+    /// The source of HTTP ingest.
+    pub fn http() -> Source {
+        Source { name: "http".into(), kind: Kind::Http, format: None, zone: None, lateness: LATENESS }
+    }
+
+    /// The source that reads standard input.
+    pub fn stdin(format: Option<String>) -> Source {
+        Source { name: "stdin".into(), kind: Kind::Stdin, format: format.map(Set::given), zone: None, lateness: LATENESS_FILE }
+    }
+}
+
+/// Where state is kept: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/vigild`, else `~/.local/state/vigild`.
+#[allow(clippy::disallowed_methods)]
+pub fn data_dir() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    // systemd gives several directories separated by colons; the first is ours.
+    let state = var("STATE_DIRECTORY").map(|v| PathBuf::from(v.to_string_lossy().split(':').next().unwrap_or_default()));
+    state.or_else(|| var("XDG_STATE_HOME").map(|v| v.join("vigild"))).or_else(|| var("HOME").map(|v| v.join(".local/state/vigild")))
+}
+
+/// Whether an address can be reached from other machines.
+pub fn is_public(addr: SocketAddr) -> bool {
+    !addr.ip().to_canonical().is_loopback()
+}
+
+/// Reads a number of bytes: `65536`, `64KiB`, `16MiB`, `1GiB`.
+pub fn bytes(s: &str) -> Option<usize> {
+    let n = s.len() - s.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let unit = match s[n..].trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    s[..n].parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// Reads the text of `vigild.toml`. The configuration is whole even where there are complaints, for those who check on.
+pub fn read(file: &str, text: &str) -> (Config, Vec<Diagnostic>) {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut r = Reader { file, found: Vec::new() };
+    for e in errors {
+        let span = e.span().unwrap_or(0..0);
+        r.say("V001", span, e.message().to_owned(), "", None);
+    }
+    let config = r.config(root.get_ref());
+    r.found.sort_by_key(|d| d.span.start);
+    (config, r.found)
+}
+
+/// The name of a list that is nearest to one that is not in it, if any is near.
+pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let (best, d) = known.into_iter().map(|k| (k, distance(name, k))).min_by_key(|&(_, d)| d)?;
+    (d <= 1 + name.chars().count() / 4).then_some(best)
+}
+
+/// How many letters must be inserted, removed or changed, or neighbours swapped.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = (a[i - 1] != b[j - 1]) as usize;
+                let mut d = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + same);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    d = d.min(rows[i - 2][j - 2] + 1);
+                }
+                d
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+type Table<'i> = DeTable<'i>;
+type Value<'i> = Spanned<DeValue<'i>>;
+
+struct Reader<'f> {
+    file: &'f str,
+    found: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn say(&mut self, code: &'static str, span: Range<usize>, message: String, label: &str, help: Option<String>) {
+        self.found.push(Diagnostic { code, level: Level::Error, message, file: self.file.to_owned(), span, label: label.to_owned(), help });
+    }
+
+    /// Complains of every key that is not one of these.
+    fn keys(&mut self, table: &Table<'_>, place: &str, known: &[&'static str]) {
+        for (k, _) in table.iter() {
+            let name: &str = k.get_ref();
+            if !known.contains(&name) {
+                let help = match near(name, known.iter().copied()) {
+                    Some(n) => format!("did you mean `{n}`?"),
+                    None => format!("known here: {}", known.join(", ")),
+                };
+                self.say("V002", k.span(), format!("{place} has no key `{name}`"), "not known here", Some(help));
+            }
+        }
+    }
+
+    fn wrong(&mut self, v: &Value<'_>, key: &str, wanted: &str) {
+        let is = v.get_ref().type_str();
+        self.say("V003", v.span(), format!("`{key}` must be {wanted}"), &format!("this is of type {is}"), None);
+    }
+
+    fn str<'a>(&mut self, t: &'a Table<'_>, key: &str) -> Option<Set<&'a str>> {
+        let v = t.get(key)?;
+        match v.get_ref().as_str() {
+            Some(s) => Some(Set { value: s, span: v.span() }),
+            None => {
+                self.wrong(v, key, "a string");
+                None
+            }
+        }
+    }
+
+    fn bool(&mut self, t: &Table<'_>, key: &str) -> Option<bool> {
+        let v = t.get(key)?;
+        let b = v.get_ref().as_bool();
+        if b.is_none() {
+            self.wrong(v, key, "true or false");
+        }
+        b
+    }
+
+    /// The strings of an array; one string is an array of one.
+    fn list<'a>(&mut self, t: &'a Table<'_>, key: &str) -> Option<Vec<Set<&'a str>>> {
+        let v = t.get(key)?;
+        if let Some(s) = v.get_ref().as_str() {
+            return Some(vec![Set { value: s, span: v.span() }]);
+        }
+        let Some(array) = v.get_ref().as_array() else {
+            self.wrong(v, key, "an array of strings");
+            return None;
+        };
+        let mut all = Vec::new();
+        for e in array.iter() {
+            match e.get_ref().as_str() {
+                Some(s) => all.push(Set { value: s, span: e.span() }),
+                None => self.wrong(e, key, "an array of strings"),
+            }
+        }
+        Some(all)
+    }
+
+    /// A string that something reads, or the complaint that it cannot.
+    fn read<T>(&mut self, s: Set<&str>, key: &str, wanted: &str, f: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let v = f(s.value);
+        if v.is_none() {
+            self.say("V005", s.span, format!("`{key}` must be {wanted}"), &format!("cannot be read as {wanted}"), None);
+        }
+        v
+    }
+
+    fn read_at<T>(&mut self, t: &Table<'_>, key: &str, wanted: &str, f: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.str(t, key).and_then(|s| self.read(s, key, wanted, f))
+    }
+
+    fn read_list<T>(&mut self, t: &Table<'_>, key: &str, wanted: &str, f: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        self.list(t, key).unwrap_or_default().into_iter().filter_map(|s| self.read(s, key, wanted, &f)).collect()
+    }
+
+    /// A count or a number of bytes, within bounds.
+    fn size(&mut self, t: &Table<'_>, key: &str, within: Range<usize>, to: &mut usize) {
+        let Some(v) = t.get(key) else { return };
+        let n = match v.get_ref() {
+            DeValue::Integer(i) => usize::from_str_radix(i.as_str(), i.radix()).ok(),
+            DeValue::String(s) => bytes(s),
+            _ => return self.wrong(v, key, "a number, or a string like \"64MiB\""),
+        };
+        match n {
+            Some(n) if within.contains(&n) => *to = n,
+            _ => {
+                let message = format!("`{key}` must be a number or a size like \"64MiB\", from {} to {}", within.start, within.end - 1);
+                self.say("V005", v.span(), message, "not within these bounds", None)
+            }
+        }
+    }
+
+    fn time(&mut self, t: &Table<'_>, key: &str, to: &mut Duration) {
+        if let Some(s) = self.read_at(t, key, "a span of time like \"30s\"", |s| Span::parse(s).filter(|s| s.0 > 0)) {
+            *to = Duration::from_nanos(s.0 as u64);
+        }
+    }
+
+    fn table<'a, 'i>(&mut self, t: &'a Table<'i>, key: &str) -> Option<&'a Table<'i>> {
+        let v = t.get(key)?;
+        let inner = v.get_ref().as_table();
+        if inner.is_none() {
+            self.wrong(v, key, &format!("a table, `[{key}]`"));
+        }
+        inner
+    }
+
+    /// The tables of `[[key]]`, with where they stand.
+    fn tables<'a, 'i>(&mut self, t: &'a Table<'i>, key: &str) -> Vec<Set<&'a Table<'i>>> {
+        let Some(v) = t.get(key) else { return Vec::new() };
+        let mut all = Vec::new();
+        match v.get_ref().as_array() {
+            Some(array) => {
+                for e in array.iter() {
+                    match e.get_ref().as_table() {
+                        Some(t) => all.push(Set { value: t, span: e.span() }),
+                        None => self.wrong(e, key, &format!("tables, `[[{key}]]`")),
+                    }
+                }
+            }
+            None => self.wrong(v, key, &format!("tables, `[[{key}]]`")),
+        }
+        all
+    }
+
+    fn zone(&mut self, t: &Table<'_>) -> Option<TimeZone> {
+        self.read_at(t, "zone", "a time zone like \"Europe/Berlin\" or \"UTC\"", |s| {
+            let offset = crate::event::time::offset(s.as_bytes()).filter(|&(_, n)| n == s.len() && s.len() > 1);
+            match offset {
+                Some((east, _)) => jiff::tz::Offset::from_seconds(east as i32).ok().map(TimeZone::fixed),
+                None => TimeZone::get(s).ok(),
+            }
+        })
+    }
+
+    fn listen(&mut self, t: &Table<'_>, to: &mut SocketAddr) {
+        let insecure = self.bool(t, "insecure").unwrap_or(false);
+        let Some(s) = self.str(t, "listen") else { return };
+        let span = s.span.clone();
+        let Some(addr) = self.read(s, "listen", "an address and a port like \"127.0.0.1:8514\"", |s| s.parse::<SocketAddr>().ok()) else { return };
+        if is_public(addr) && !insecure {
+            self.say(
+                "V006",
+                span,
+                format!("{addr} can be reached from other machines, and what comes there is neither encrypted nor proved"),
+                "not a loopback address",
+                Some("listen on 127.0.0.1, or write `insecure = true` beside it if the network in between is your own".into()),
+            );
+        }
+        *to = addr;
+    }
+
+    fn config(&mut self, root: &Table<'_>) -> Config {
+        let mut c = Config { file: self.file.to_owned(), ..Config::default() };
+        self.keys(root, "the configuration", &["zone", "rules", "host", "network", "http", "source", "limits", "state", "alerts"]);
+        c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
+        if let Some(rules) = self.list(root, "rules") {
+            c.rules = rules.into_iter().map(|s| Set { value: s.value.to_owned(), span: s.span }).collect();
+        }
+        for h in self.tables(root, "host") {
+            if let Some(h) = self.host(&c.hosts, &h) {
+                c.hosts.push(h);
+            }
+        }
+        if let Some(t) = self.table(root, "network") {
+            self.keys(t, "`[network]`", &["trusted_proxies"]);
+            c.proxies = self.read_list(t, "trusted_proxies", "addresses or networks like \"10.0.0.0/8\"", net);
+        }
+        if let Some(t) = self.table(root, "http") {
+            self.keys(t, "`[http]`", &["listen", "insecure"]);
+            self.listen(t, &mut c.http);
+        }
+        if let Some(t) = self.table(root, "limits") {
+            self.limits(t, &mut c.limits);
+        }
+        if let Some(t) = self.table(root, "state") {
+            self.keys(t, "`[state]`", &["budget", "keys_per_rule"]);
+            self.size(t, "budget", 1 << 20..1 << 40, &mut c.state.budget);
+            self.size(t, "keys_per_rule", 1000..100_000_000, &mut c.state.keys_per_rule);
+        }
+        if let Some(t) = self.table(root, "alerts") {
+            self.keys(t, "`[alerts]`", &["file", "provisional"]);
+            c.alerts = self.str(t, "file").map(|s| PathBuf::from(s.value));
+            c.provisional = self.bool(t, "provisional").unwrap_or(true);
+        }
+        let named = self.tables(root, "source");
+        if !named.is_empty() {
+            c.sources.clear();
+        }
+        for t in named {
+            if let Some(s) = self.source(&c.sources, &t) {
+                c.sources.push(s);
+            }
+        }
+        // HTTP always takes records: the listener is there for `/metrics` in any case.
+        if !c.sources.iter().any(|s| s.kind == Kind::Http) {
+            c.sources.push(Source::http());
+        }
+        c
+    }
+
+    fn host(&mut self, before: &[Host], t: &Set<&Table<'_>>) -> Option<Host> {
+        self.keys(t.value, "`[[host]]`", &["name", "aliases", "ip", "tags"]);
+        let owned = |l: Option<Vec<Set<&str>>>| l.unwrap_or_default().into_iter().map(|s| s.value.to_owned()).collect::<Vec<_>>();
+        let aliases = owned(self.list(t.value, "aliases"));
+        let ip = self.read_list(t.value, "ip", "addresses", |s| s.parse().ok());
+        let tags = owned(self.list(t.value, "tags"));
+        let name = match self.str(t.value, "name") {
+            Some(s) => s,
+            None => {
+                if !t.value.contains_key("name") {
+                    self.say("V004", t.span.clone(), "a `[[host]]` must have a `name`".into(), "no name here", None);
+                }
+                return None;
+            }
+        };
+        if before.iter().any(|h| h.name.eq_ignore_ascii_case(name.value)) {
+            self.say("V007", name.span, format!("there is another host with the name `{}`", name.value), "named a second time", None);
+        }
+        Some(Host { name: name.value.to_owned(), aliases, ip, tags })
+    }
+
+    fn source(&mut self, before: &[Source], t: &Set<&Table<'_>>) -> Option<Source> {
+        const KINDS: [&str; 4] = ["file", "syslog", "http", "stdin"];
+        const COMMON: [&str; 5] = ["name", "kind", "format", "zone", "lateness"];
+        let (at, t) = (t.span.clone(), t.value);
+        let kind = self.str(t, "kind");
+        let kind = match kind {
+            Some(k) if KINDS.contains(&k.value) => k.value,
+            Some(k) => {
+                let help = near(k.value, KINDS).map_or("known: file, syslog, http, stdin".into(), |n| format!("did you mean `{n}`?"));
+                self.say("V005", k.span, format!("there is no kind of source `{}`", k.value), "not a kind of source", Some(help));
+                ""
+            }
+            None => {
+                if !t.contains_key("kind") {
+                    self.say("V004", at.clone(), "a `[[source]]` must have a `kind`: file, syslog, http or stdin".into(), "no kind here", None);
+                }
+                ""
+            }
+        };
+        let own: &[&'static str] = match kind {
+            "file" => &["path"],
+            "syslog" => &["listen", "insecure", "transport", "allow"],
+            "http" | "stdin" => &[],
+            _ => &["path", "listen", "insecure", "transport", "allow"],
+        };
+        let known: Vec<&'static str> = COMMON.iter().chain(own).copied().collect();
+        self.keys(t, &format!("a `[[source]]` of kind {}", if kind.is_empty() { "?" } else { kind }), &known);
+
+        let format = self.str(t, "format").map(|s| Set { value: s.value.to_owned(), span: s.span });
+        let format = format.filter(|f| f.value != "auto");
+        let zone = self.zone(t);
+        let lateness = self.read_at(t, "lateness", "a span of time like \"60s\"", Span::parse);
+        let name = self.str(t, "name");
+        if let Some(n) = &name
+            && (n.value.is_empty() || n.value.len() > 64 || !n.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+        {
+            self.say("V005", n.span.clone(), "`name` must be 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`".into(), "not such a name", None);
+        }
+        let span = name.as_ref().map_or(at.clone(), |n| n.span.clone());
+        let name = name.map_or(kind.to_owned(), |n| n.value.to_owned());
+        if before.iter().any(|s| s.name == name) {
+            self.say(
+                "V007",
+                span,
+                format!("there is another source with the name `{name}`"),
+                "a second one of that name",
+                Some("give each `[[source]]` a `name` of its own".into()),
+            );
+        }
+        let kind = match kind {
+            "file" => {
+                let paths: Vec<String> = self.list(t, "path").unwrap_or_default().into_iter().map(|s| s.value.to_owned()).collect();
+                if paths.is_empty() && !t.get("path").is_some_and(|v| !v.get_ref().is_array()) {
+                    self.say("V004", at, "a source of kind file must have a `path`".into(), "no path here", None);
+                }
+                Kind::File { paths }
+            }
+            "syslog" => {
+                let mut listen = SYSLOG;
+                self.listen(t, &mut listen);
+                let transport = self.read_list(t, "transport", "\"udp\" and \"tcp\"", |s| match s {
+                    "udp" => Some(true),
+                    "tcp" => Some(false),
+                    _ => None,
+                });
+                let allow = self.read_list(t, "allow", "addresses or networks like \"10.0.0.0/8\"", net);
+                let (udp, tcp) = if transport.is_empty() { (true, true) } else { (transport.contains(&true), transport.contains(&false)) };
+                Kind::Syslog { listen, udp, tcp, allow }
+            }
+            "http" if before.iter().any(|s| s.kind == Kind::Http) => {
+                self.say("V007", at, "there is another source of kind http".into(), "one is all there can be", None);
+                return None;
+            }
+            "http" => Kind::Http,
+            "stdin" if before.iter().any(|s| s.kind == Kind::Stdin) => {
+                self.say("V007", at, "there is another source of kind stdin".into(), "one is all there can be", None);
+                return None;
+            }
+            "stdin" => Kind::Stdin,
+            _ => return None,
+        };
+        let default = if matches!(kind, Kind::File { .. } | Kind::Stdin) { LATENESS_FILE } else { LATENESS };
+        Some(Source { name, kind, format, zone, lateness: lateness.unwrap_or(default) })
+    }
+
+    fn limits(&mut self, t: &Table<'_>, l: &mut Limits) {
+        self.keys(
+            t,
+            "`[limits]`",
+            &[
+                "record_bytes",
+                "queue_bytes",
+                "body_bytes",
+                "bodies_bytes",
+                "connections",
+                "http_connections",
+                "idle",
+                "header_timeout",
+                "body_timeout",
+                "udp_buffer_bytes",
+                "files",
+                "alert_buffer_bytes",
+            ],
+        );
+        self.size(t, "record_bytes", 1 << 10..(64 << 20) + 1, &mut l.record_bytes);
+        self.size(t, "queue_bytes", 1 << 10..(16 << 30) + 1, &mut l.queue_bytes);
+        self.size(t, "body_bytes", 1 << 10..(1 << 30) + 1, &mut l.body_bytes);
+        self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);
+        self.size(t, "connections", 1..1_000_001, &mut l.connections);
+        self.size(t, "http_connections", 1..1_000_001, &mut l.http_connections);
+        self.time(t, "idle", &mut l.idle);
+        self.time(t, "header_timeout", &mut l.header_timeout);
+        self.time(t, "body_timeout", &mut l.body_timeout);
+        self.size(t, "udp_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.udp_buffer_bytes);
+        self.size(t, "files", 1..100_001, &mut l.files);
+        self.size(t, "alert_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.alert_buffer_bytes);
+    }
+}
+
+/// Reads a network, or an address as the network of one.
+fn net(s: &str) -> Option<IpNet> {
+    s.parse::<IpNet>().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The codes of all complaints, each with the text it points at.
+    fn complaints(text: &str) -> Vec<String> {
+        read("vigild.toml", text).1.iter().map(|d| format!("{} {}", d.code, &text[d.span.clone()])).collect()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let (c, found) = read("vigild.toml", "");
+        assert_eq!(found, []);
+        assert_eq!((c.http, c.sources.len(), c.limits), (HTTP, 2, Limits::default()));
+        assert_eq!(c.sources[0].kind, Kind::Syslog { listen: SYSLOG, udp: true, tcp: true, allow: vec![] });
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let (c, found) = read(
+            "vigild.toml",
+            r#"
+            zone = "Europe/Berlin"
+            rules = ["builtin", "/etc/vigild/rules.d"]
+            [[host]]
+            name = "vm-prod"
+            aliases = ["vm-prod.example.net"]
+            ip = ["192.0.2.10", "2001:db8::10"]
+            tags = ["prod"]
+            [network]
+            trusted_proxies = ["192.0.2.0/24", "198.51.100.7"]
+            [http]
+            listen = "0.0.0.0:9000"
+            insecure = true
+            [[source]]
+            kind = "syslog"
+            listen = "[::1]:514"
+            transport = ["udp"]
+            allow = ["192.0.2.0/24"]
+            [[source]]
+            name = "ids"
+            kind = "file"
+            path = "/var/log/suricata/eve*.json"
+            format = "suricata"
+            zone = "+02:00"
+            lateness = "10s"
+            [limits]
+            record_bytes = 4096
+            queue_bytes = "1MiB"
+            idle = "5m"
+            [state]
+            budget = "64MiB"
+            [alerts]
+            file = "/var/log/vigild/alerts.json"
+            "#,
+        );
+        assert_eq!(found, []);
+        assert_eq!(c.hosts[0].ip.len(), 2);
+        assert_eq!(c.proxies.len(), 2);
+        assert_eq!(c.http.port(), 9000);
+        assert_eq!(c.sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["syslog", "ids", "http"]);
+        assert_eq!(c.sources[1].lateness, Span::seconds(10));
+        assert_eq!((c.limits.record_bytes, c.limits.queue_bytes, c.limits.idle), (4096, 1 << 20, Duration::from_secs(300)));
+        assert_eq!(c.state.budget, 64 << 20);
+    }
+
+    #[test]
+    fn every_complaint_comes_at_once_and_points_at_its_cause() {
+        let text = r#"
+zone = "Europe/Berlm"
+rulez = []
+[http]
+listen = "0.0.0.0:8514"
+[[source]]
+kind = "sylog"
+[[source]]
+kind = "file"
+[[source]]
+kind = "stdin"
+listen = "127.0.0.1:1"
+[limits]
+queue_bytes = true
+record_bytes = 3
+idle = "soon"
+"#;
+        assert_eq!(
+            complaints(text),
+            [
+                "V005 \"Europe/Berlm\"",
+                "V002 rulez",
+                "V006 \"0.0.0.0:8514\"",
+                "V005 \"sylog\"",
+                "V004 [[source]]",
+                "V002 listen",
+                "V003 true",
+                "V005 3",
+                "V005 \"soon\"",
+            ]
+        );
+        let help: Vec<_> = read("vigild.toml", text).1.into_iter().filter_map(|d| d.help).collect();
+        assert!(help.contains(&"did you mean `rules`?".to_owned()), "{help:?}");
+        assert!(help.contains(&"did you mean `syslog`?".to_owned()), "{help:?}");
+    }
+
+    #[test]
+    fn broken_toml_is_a_complaint_and_the_rest_is_still_checked() {
+        let found = complaints("zone = \nrulez = 1\n");
+        assert!(found.iter().any(|c| c.starts_with("V001")), "{found:?}");
+        assert!(found.contains(&"V002 rulez".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn one_name_is_one_source() {
+        let text = "[[source]]\nkind=\"file\"\npath=\"a\"\n[[source]]\nkind=\"file\"\npath=\"b\"\n";
+        assert_eq!(complaints(text).len(), 1);
+        assert_eq!(complaints("[[host]]\nname=\"a\"\n[[host]]\nname=\"A\"\n"), ["V007 \"A\""]);
+    }
+
+    #[test]
+    fn sizes_are_read_in_their_units() {
+        for (s, n) in [("0", Some(0)), ("10", Some(10)), ("64KiB", Some(65536)), ("1 MiB", Some(1 << 20)), ("1GiB", Some(1 << 30)), ("64k", None), ("", None)] {
+            assert_eq!(bytes(s), n, "{s}");
+        }
+    }
+}

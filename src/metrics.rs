@@ -1,1 +1,317 @@
-//! To come.
+//! Every metric, declared once: name, help and labels. Text is in the OpenMetrics format, which Prometheus reads.
+//!
+//! Counters are cheap to add to and shared by clones; whoever counts holds the counters of its source. What rules feed
+//! is in [`Fed`], where names come and go with the rules.
+
+use crate::rule::{Metric, MetricKind};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge};
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Why a record was dropped. In = `vigild_records_total` + all of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The queue was full and the sender cannot be told to wait.
+    Queue,
+    /// The kernel's receive buffer was full.
+    Kernel,
+    /// The sender is not on the source's list.
+    Sender,
+}
+
+impl Reason {
+    const ALL: [Reason; 3] = [Reason::Queue, Reason::Kernel, Reason::Sender];
+
+    fn name(self) -> &'static str {
+        match self {
+            Reason::Queue => "queue",
+            Reason::Kernel => "kernel",
+            Reason::Sender => "sender",
+        }
+    }
+}
+
+/// The counters of one source.
+#[derive(Clone, Debug, Default)]
+pub struct SourceMetrics {
+    /// Records that the engine has.
+    pub records: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Records that no parser took; they are events nevertheless.
+    pub parse_errors: Counter,
+    /// Records that were cut.
+    pub truncated: Counter,
+    /// Events that came too late for windows.
+    pub late: Counter,
+    /// Events whose clock ran ahead.
+    pub ahead: Counter,
+    /// Connections that were not taken, or files not followed, since the limit is reached or the sender not allowed.
+    pub refused: Counter,
+    /// Connections that were closed since they said nothing, or files that were cut short by their writer.
+    pub cut_off: Counter,
+    /// Open connections or files.
+    pub open: Gauge,
+    dropped: [Counter; 3],
+}
+
+impl SourceMetrics {
+    /// Counts records that were dropped.
+    pub fn drop_records(&self, reason: Reason, n: u64) {
+        self.dropped[reason as usize].inc_by(n);
+    }
+
+    /// All that was dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.iter().map(Counter::get).sum()
+    }
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    records: Family<Labels, Counter>,
+    bytes: Family<Labels, Counter>,
+    parse_errors: Family<Labels, Counter>,
+    truncated: Family<Labels, Counter>,
+    late: Family<Labels, Counter>,
+    ahead: Family<Labels, Counter>,
+    refused: Family<Labels, Counter>,
+    cut_off: Family<Labels, Counter>,
+    open: Family<Labels, Gauge>,
+    dropped: Family<Labels, Counter>,
+    alerts: Family<Labels, Counter>,
+    evictions: Family<Labels, Counter>,
+    http_requests: Family<Labels, Counter>,
+    /// Bytes that wait for the engine.
+    pub queue_bytes: Gauge,
+    /// Groups in the engine.
+    pub groups: Gauge,
+    /// Hits that became final early, since too many waited for one key.
+    pub pending_overflow: Counter,
+    /// Bytes of alerts that are not written yet.
+    pub alerts_waiting: Gauge,
+    /// Alert lines that were given up.
+    pub alerts_lost: Counter,
+    /// What rules feed.
+    pub fed: Arc<Fed>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut r = Registry::default();
+        /// Registers a metric under its name without `_total`, which the format appends to counters.
+        fn add<M: prometheus_client::registry::Metric + Clone + Default>(r: &mut Registry, name: &str, help: &str) -> M {
+            let m = M::default();
+            r.register(name, help, m.clone());
+            m
+        }
+        let fed = Arc::new(Fed::default());
+        let mut m = Metrics {
+            records: add(&mut r, "vigild_records", "Records taken in, by source"),
+            bytes: add(&mut r, "vigild_bytes", "Bytes of the records taken in, by source"),
+            parse_errors: add(&mut r, "vigild_parse_errors", "Records that no parser took, by source; they are events nevertheless"),
+            truncated: add(&mut r, "vigild_records_truncated", "Records longer than the limit, cut, by source"),
+            late: add(&mut r, "vigild_late_events", "Events that came after their window had closed, by source"),
+            ahead: add(&mut r, "vigild_ahead_events", "Events more than 5 min ahead of their arrival, given its time, by source"),
+            refused: add(&mut r, "vigild_refused", "Connections and files not taken: a limit is reached or the sender not allowed, by source"),
+            cut_off: add(&mut r, "vigild_cut_off", "Connections closed for silence and files cut short by their writer, by source"),
+            open: add(&mut r, "vigild_open", "Open connections and files, by source"),
+            dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
+            alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
+            evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
+            http_requests: add(&mut r, "vigild_http_requests", "HTTP requests answered, by status"),
+            queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
+            groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
+            pending_overflow: add(&mut r, "vigild_engine_pending_overflow", "Hits that became final early"),
+            alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
+            alerts_lost: add(&mut r, "vigild_alerts_lost", "Alert lines given up, since the file could not be written and the buffer was full"),
+            fed: fed.clone(),
+            registry: Registry::default(),
+        };
+        let build = Family::<Labels, Gauge>::default();
+        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        r.register("vigild_build_info", "The version that runs", build);
+        r.register_collector(Box::new(fed));
+        m.registry = r;
+        m
+    }
+}
+
+impl Metrics {
+    /// The counters of a source; all of them show from now on.
+    pub fn source(&self, name: &str) -> SourceMetrics {
+        let l: Labels = vec![("source", name.to_owned())];
+        let get = |f: &Family<Labels, Counter>| f.get_or_create(&l).clone();
+        SourceMetrics {
+            records: get(&self.records),
+            bytes: get(&self.bytes),
+            parse_errors: get(&self.parse_errors),
+            truncated: get(&self.truncated),
+            late: get(&self.late),
+            ahead: get(&self.ahead),
+            refused: get(&self.refused),
+            cut_off: get(&self.cut_off),
+            open: self.open.get_or_create(&l).clone(),
+            dropped: Reason::ALL
+                .map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
+        }
+    }
+
+    /// Counts an alert that opened.
+    pub fn alert(&self, rule: &str, severity: &str) {
+        self.alerts.get_or_create(&vec![("rule", rule.to_owned()), ("severity", severity.to_owned())]).inc();
+    }
+
+    /// Counts groups given up by a rule.
+    pub fn evictions(&self, rule: &str, n: u64) {
+        self.evictions.get_or_create(&vec![("rule", rule.to_owned())]).inc_by(n);
+    }
+
+    /// Counts an answer.
+    pub fn http(&self, status: u16) {
+        self.http_requests.get_or_create(&vec![("status", status.to_string())]).inc();
+    }
+
+    /// The text of `/metrics`.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+/// The media type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics that rules feed.
+#[derive(Debug, Default)]
+pub struct Fed(Mutex<BTreeMap<String, Series>>);
+
+#[derive(Debug)]
+struct Series {
+    kind: MetricKind,
+    help: String,
+    series: BTreeMap<Vec<(String, String)>, f64>,
+}
+
+impl Fed {
+    /// Adds to a counter or sets a gauge. `labels` are the values of the metric's `label_fields`, in their order;
+    /// beyond `max_series` series all further ones are one, with the label values `other`.
+    pub fn feed(&self, m: &Metric, labels: &[String], value: f64) {
+        if !value.is_finite() || (m.kind == MetricKind::Counter && value < 0.0) {
+            return;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = m.name.strip_suffix("_total").filter(|_| m.kind == MetricKind::Counter).unwrap_or(&m.name);
+        let f = all.entry(name.to_owned()).or_insert_with(|| Series { kind: m.kind, help: m.help.clone(), series: BTreeMap::new() });
+        let key = |value: &dyn Fn(usize) -> String| -> Vec<(String, String)> {
+            let fields = m.label_fields.iter().enumerate().map(|(i, (name, _))| (name.clone(), value(i)));
+            m.labels.iter().cloned().chain(fields).collect()
+        };
+        let mut k = key(&|i| clean(labels.get(i).map_or("", String::as_str)));
+        if !f.series.contains_key(&k) && f.series.len() >= m.max_series {
+            k = key(&|_| "other".to_owned());
+        }
+        let v = f.series.entry(k).or_insert(0.0);
+        match m.kind {
+            MetricKind::Counter => *v += value,
+            MetricKind::Gauge => *v = value,
+        }
+    }
+}
+
+impl Collector for Fed {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        for (name, f) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let ty = if f.kind == MetricKind::Counter { MetricType::Counter } else { MetricType::Gauge };
+            let mut e = encoder.encode_descriptor(name, &f.help, None, ty)?;
+            for (labels, v) in &f.series {
+                let mut series = e.encode_family(labels)?;
+                match f.kind {
+                    MetricKind::Counter => series.encode_counter::<NoLabelSet, f64, u64>(v, None)?,
+                    MetricKind::Gauge => series.encode_gauge(v)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A label's value made of `[A-Za-z0-9._:/@-]`, 1 to 128 long: what is not among these is `_`.
+fn clean(s: &str) -> String {
+    let v: String = s.chars().take(128).map(|c| if c.is_ascii_alphanumeric() || "._:/@-".contains(c) { c } else { '_' }).collect();
+    if v.is_empty() { "_".to_owned() } else { v }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::Template;
+
+    fn metric(name: &str, kind: MetricKind, max_series: usize) -> Metric {
+        Metric {
+            name: name.into(),
+            kind,
+            value: None,
+            labels: vec![("type".into(), "scan".into())],
+            label_fields: vec![("image".into(), Template::default())],
+            max_series,
+            help: "Help".into(),
+        }
+    }
+
+    #[test]
+    fn a_source_shows_all_its_counters_at_once_by_reason() {
+        let m = Metrics::default();
+        let s = m.source("syslog");
+        s.records.inc_by(3);
+        s.drop_records(Reason::Kernel, 2);
+        let text = m.text();
+        for line in [
+            "vigild_records_total{source=\"syslog\"} 3",
+            "vigild_records_dropped_total{source=\"syslog\",reason=\"kernel\"} 2",
+            "vigild_records_dropped_total{source=\"syslog\",reason=\"queue\"} 0",
+            "vigild_parse_errors_total{source=\"syslog\"} 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_rules_feed_is_cleaned_and_capped() {
+        let m = Metrics::default();
+        let score = metric("container_security_scan_score", MetricKind::Gauge, 2);
+        for (label, v) in [("react-app:v2.1.7", 3.0), ("a \"quoted\"\nlabel", 1.5), ("third", 9.0), ("fourth", 7.0), ("react-app:v2.1.7", 4.0)] {
+            m.fed.feed(&score, &[label.to_owned()], v);
+        }
+        let events = metric("security_events_total", MetricKind::Counter, 2);
+        m.fed.feed(&events, &[String::new()], 1.0);
+        m.fed.feed(&events, &[String::new()], 2.0);
+        m.fed.feed(&events, &[String::new()], f64::NAN);
+        m.fed.feed(&events, &[String::new()], -1.0);
+        let text = m.text();
+        for line in [
+            "container_security_scan_score{type=\"scan\",image=\"react-app:v2.1.7\"} 4.0",
+            "container_security_scan_score{type=\"scan\",image=\"a__quoted__label\"} 1.5",
+            "container_security_scan_score{type=\"scan\",image=\"other\"} 7.0",
+            "security_events_total{type=\"scan\",image=\"_\"} 3.0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.lines().filter(|l| l.starts_with("container_security_scan_score{")).count(), 3);
+    }
+
+    #[test]
+    fn a_label_is_never_longer_than_128() {
+        assert_eq!(clean(&"é".repeat(500)), "_".repeat(128));
+        assert_eq!(clean(""), "_");
+    }
+}

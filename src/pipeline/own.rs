@@ -1,0 +1,219 @@
+//! The daemon's own alerts: what it has to say about itself, in the shape of every other alert.
+//!
+//! One is open for each kind and key for a day from its first line; while more comes it is told again, at most once a
+//! minute, under the same id. Only `vigild run` writes them.
+
+use super::Source;
+use super::output::Lines;
+use crate::event::json::Tree;
+use crate::event::{Span, Timestamp};
+use crate::metrics::Metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long a recurrence joins the open alert.
+const OPEN: Span = Span::seconds(86_400);
+/// How often an open alert is told again.
+const AGAIN: Span = Span::seconds(60);
+/// Parse failures are looked at over this span.
+const SPAN: Span = Span::seconds(60);
+/// So many failures in [`SPAN`], and one record in so many, make an alert: a stray line is none.
+const FAILURES: (u64, u64) = (10, 20);
+
+/// What is watched, and what has been said.
+pub struct Own {
+    sources: Vec<Watched>,
+    evicted: BTreeMap<String, u64>,
+    open: BTreeMap<(&'static str, String), Open>,
+}
+
+struct Watched {
+    source: Arc<Source>,
+    dropped: u64,
+    late: u64,
+    /// Records and failures when the span of parse failures began.
+    begin: (Timestamp, u64, u64),
+}
+
+struct Open {
+    first: Timestamp,
+    told: Timestamp,
+    count: u64,
+    /// Counted, and not told yet.
+    more: bool,
+}
+
+impl Own {
+    /// Nothing said yet.
+    pub fn new(sources: Vec<Arc<Source>>) -> Own {
+        let watch = |source| Watched { source, dropped: 0, late: 0, begin: (Timestamp::MIN, 0, 0) };
+        Own { sources: sources.into_iter().map(watch).collect(), evicted: BTreeMap::new(), open: BTreeMap::new() }
+    }
+
+    /// Looks at all counters; `evicted` is the groups given up so far, by rule.
+    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
+        let mut said = Vec::new();
+        for w in &mut self.sources {
+            let (m, name) = (&w.source.metrics, &w.source.name);
+            let (dropped, late) = (m.dropped(), m.late.get());
+            said.push(("vigild-source-drops", name.clone(), dropped - w.dropped));
+            said.push(("vigild-late-events", name.clone(), late - w.late));
+            (w.dropped, w.late) = (dropped, late);
+            let (records, failures) = (m.records.get(), m.parse_errors.get());
+            let new = (records - w.begin.1, failures - w.begin.2);
+            if new.1 >= FAILURES.0 && new.1 * FAILURES.1 >= new.0 {
+                said.push(("vigild-parse-failures", name.clone(), new.1));
+                w.begin = (now, records, failures);
+            } else if now >= w.begin.0.plus(SPAN) {
+                w.begin = (now, records, failures);
+            }
+        }
+        for (rule, n) in evicted {
+            let before = self.evicted.insert(rule.clone(), *n).unwrap_or(0);
+            metrics.evictions(rule, n - before);
+            said.push(("vigild-eviction", rule.clone(), n - before));
+        }
+        for (id, key, n) in said {
+            if n > 0 {
+                self.count(id, key, n, now, metrics);
+            }
+        }
+        self.open.retain(|(id, key), o| {
+            if o.more && (o.told == Timestamp::MIN || now >= o.told.plus(AGAIN)) {
+                o.told = now;
+                o.more = false;
+                lines.line(|out| write(id, key, o.first, now, o.count, out));
+            }
+            o.more || now < o.first.plus(OPEN)
+        });
+    }
+
+    fn count(&mut self, id: &'static str, key: String, n: u64, now: Timestamp, metrics: &Metrics) {
+        let o = self.open.entry((id, key)).or_insert_with(|| {
+            metrics.alert(id, "medium");
+            Open { first: now, told: Timestamp::MIN, count: 0, more: false }
+        });
+        o.count += n;
+        o.more = true;
+    }
+}
+
+fn write(id: &str, key: &str, first: Timestamp, last: Timestamp, count: u64, out: &mut Vec<u8>) {
+    let (title, of, what) = match id {
+        "vigild-source-drops" => ("A source loses records", "source", "records of the source were dropped; see vigild_records_dropped_total"),
+        "vigild-late-events" => ("Events come too late", "source", "events of the source came after their windows had closed; raise its `lateness`"),
+        "vigild-parse-failures" => ("Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
+        _ => ("The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
+    };
+    let hash = blake3::hash(format!("{id}\0{key}\0{}", first.0).as_bytes()).to_hex();
+    let mut t = Tree::default();
+    let text = |v: String| v.into_bytes();
+    t.str("@timestamp", &first.to_string());
+    t.str("event.kind", "alert");
+    t.str("event.module", "vigild");
+    t.str("event.id", &hash.as_str()[..32]);
+    t.put("event.severity", text("47".into()));
+    t.str("rule.id", id);
+    t.str("rule.name", title);
+    t.str("rule.version", env!("CARGO_PKG_VERSION"));
+    t.str("alert.severity", "medium");
+    t.put("alert.risk", text("47".into()));
+    t.put("alert.key", text(format!("{{\"{of}\":{}}}", serde_json::Value::from(key))));
+    t.put("alert.count", text(count.to_string()));
+    t.str("alert.first", &first.to_string());
+    t.str("alert.last", &last.to_string());
+    t.str("alert.status", "open");
+    t.put("alert.final", text("true".into()));
+    t.put("alert.evidence", text("[]".into()));
+    t.str("message", &format!("{key}: {count} {what}"));
+    t.write(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::time::SECOND;
+    use crate::metrics::Reason;
+    use jiff::tz::TimeZone;
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("one thread").write(b)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
+    fn check(steps: &[(i64, fn(&Source))], evicted: &[(String, u64)]) -> Vec<String> {
+        let metrics = Arc::new(Metrics::default());
+        let source = Arc::new(Source {
+            name: "syslog".into(),
+            format: None,
+            zone: TimeZone::UTC,
+            lateness: Span::seconds(60),
+            metrics: metrics.source("syslog"),
+        });
+        let page = Page::default();
+        let mut lines = Lines::to(Box::new(page.clone()), 1 << 20, metrics.clone());
+        let mut own = Own::new(vec![source.clone()]);
+        for (at, step) in steps {
+            step(&source);
+            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &metrics, &mut lines);
+        }
+        lines.flush();
+        let text = String::from_utf8(page.0.lock().expect("one thread").clone()).expect("text");
+        let mut ids = Vec::new();
+        let line = |l: &str| {
+            let v: serde_json::Value = serde_json::from_str(l).expect("a line is JSON");
+            let id = v["event"]["id"].clone();
+            assert_eq!(v["event"]["kind"], "alert");
+            let n = ids.iter().position(|i| *i == id).unwrap_or_else(|| {
+                ids.push(id);
+                ids.len() - 1
+            });
+            format!("{} {} {n}", v["rule"]["id"].as_str().unwrap_or("?"), v["alert"]["count"])
+        };
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn drops_are_told_at_once_and_again_once_a_minute_under_one_id() {
+        let drop_one: fn(&Source) = |s| s.metrics.drop_records(Reason::Queue, 5);
+        assert_eq!(
+            check(&[(0, |_| {}), (1, drop_one), (2, drop_one), (30, |_| {}), (61, |_| {}), (62, |_| {})], &[]),
+            ["vigild-source-drops 5 0", "vigild-source-drops 10 0"]
+        );
+    }
+
+    #[test]
+    fn a_day_later_it_is_another_alert() {
+        let late: fn(&Source) = |s| drop(s.metrics.late.inc());
+        assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
+    }
+
+    #[test]
+    fn a_stray_line_is_no_parse_failure_and_a_wrong_format_is() {
+        let few: fn(&Source) = |s| {
+            s.metrics.records.inc_by(1000);
+            s.metrics.parse_errors.inc_by(20);
+        };
+        let many: fn(&Source) = |s| {
+            s.metrics.records.inc_by(100);
+            s.metrics.parse_errors.inc_by(80);
+        };
+        assert_eq!(check(&[(0, few), (61, |_| {}), (62, many)], &[]), ["vigild-parse-failures 80 0"]);
+    }
+
+    #[test]
+    fn what_the_engine_gave_up_is_told_by_rule() {
+        assert_eq!(check(&[(0, |_| {}), (1, |_| {})], &[("ssh-bruteforce".into(), 3)]), ["vigild-eviction 3 0"]);
+    }
+}
