@@ -1,3 +1,68 @@
-//! The commands.
+//! The command line: one file a command, and the exit codes.
 
 pub mod check;
+pub mod inputs;
+pub mod load;
+pub mod replay;
+pub mod test;
+
+pub use load::load;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub enum Failure {
+    /// It found what it was asked to look for; told already.
+    Findings,
+    /// It was called wrongly.
+    Usage(String),
+    /// Configuration or rules are wrong.
+    Wrong(String),
+    /// A file or the state is in the way.
+    File(String),
+    /// A service cannot be reached, or an address cannot be had.
+    Unreachable(String),
+    /// Whoever read the output has gone.
+    Closed,
+}
+
+impl Failure {
+    /// A file that cannot be used.
+    pub fn file(path: &Path, e: &io::Error) -> Failure {
+        Failure::File(format!("cannot read {}: {e}", safe(&path.display().to_string())))
+    }
+
+    /// Says why, on stderr, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let (code, why) = match self {
+            Failure::Findings => (1, None),
+            Failure::Usage(s) => (2, Some(s)),
+            Failure::Wrong(s) => (3, Some(s)),
+            Failure::File(s) => (4, Some(s)),
+            Failure::Unreachable(s) => (5, Some(s)),
+            Failure::Closed => (0, None),
+        };
+        if let Some(s) = why {
+            eprintln!("vigild: {s}");
+        }
+        ExitCode::from(code)
+    }
+}
+
+/// Text from outside without anything that a terminal acts on.
+pub fn safe(s: &str) -> String {
+    s.chars().map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Turns an error of writing to stdout into a failure: a closed pipe is a quiet end.
+pub fn written(r: io::Result<()>) -> Result<(), Failure> {
+    r.map_err(|e| if e.kind() == io::ErrorKind::BrokenPipe { Failure::Closed } else { Failure::File(format!("cannot write to stdout: {e}")) })
+}
+
+/// Writes to stdout.
+pub fn print(s: &str) -> Result<(), Failure> {
+    written(io::stdout().lock().write_all(s.as_bytes()))
+}
