@@ -8,7 +8,7 @@ mod lex;
 mod paths;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use paths::{PathId, Paths};
 pub use scan::Scanner;

@@ -1,7 +1,30 @@
 use super::*;
-use crate::event::{Own, ParseError};
+use crate::event::{Arena, Batch, Event, Own, ParseError, Timestamp, json};
+use crate::parse::{Context, Estate};
 use proptest::prelude::*;
 use serde_json::Value as V;
+
+/// Calls with a context in UTC, at the time that the samples name.
+pub(in crate::parse) fn context<T>(call: impl FnOnce(&Context<'_>) -> T) -> T {
+    let near = Timestamp::new(1_795_435_200, 0).unwrap();
+    call(&Context { zone: &TimeZone::UTC, near, named: true, estate: &Estate::default() })
+}
+
+/// Parses one record with a full layout and writes the event.
+pub(in crate::parse) fn event(
+    schema: &Schema,
+    record: &str,
+    parse: impl FnOnce(&Context<'_>, &[u8], &mut Out<'_>) -> Result<(), ParseError>,
+) -> Result<String, ParseError> {
+    let layout = Layout::full(schema);
+    let mut batch = Batch::default();
+    batch.push(record.as_bytes(), false);
+    let (mut arena, mut slots, mut own) = (Arena::default(), vec![Slot::Missing; layout.len()], Own::default());
+    context(|ctx| parse(ctx, &batch.bytes, &mut Out::new(&batch.bytes, &mut arena, &mut slots, &layout, Some(&mut own))))?;
+    let mut line = Vec::new();
+    json::write(&Event::new(&batch.bytes, &arena, &slots, &layout), schema, &own, &mut line);
+    Ok(String::from_utf8(line).unwrap())
+}
 
 fn scan(paths: &[&str], record: &str) -> Result<Vec<String>, ParseError> {
     let mut p = Paths::default();
