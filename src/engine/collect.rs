@@ -22,7 +22,7 @@ impl Collected {
                     a.evidence.iter_mut().for_each(|e| e.kept = None);
                     self.alerts.insert(a.id, (a, 0));
                 }
-                Output::Update(id, count, last) => {
+                Output::Update { id, count, last, early: false } => {
                     if let Some((a, _)) = self.alerts.get_mut(&id) {
                         a.count = count;
                         a.last = a.last.max(last);
@@ -34,7 +34,7 @@ impl Collected {
                         a.last = a.last.max(t);
                     }
                 }
-                Output::Alert(..) | Output::Metric { .. } => {}
+                Output::Alert(..) | Output::Update { .. } | Output::Metric { .. } => {}
             }
         }
     }

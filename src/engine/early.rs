@@ -23,7 +23,12 @@ pub struct Unit {
     horizon: Option<Pos>,
     copies: Option<Copies>,
     told: Vec<Told>,
+    /// Ids under which other alerts have become final: what has such an id by its content is told under another.
+    spent: Vec<[u8; 16]>,
 }
+
+/// The slot of an alert whose completing hit has gone.
+const ORPHAN: u32 = u32::MAX;
 
 /// Copies of state with the first `applied` waiting hits in them.
 struct Copies {
@@ -39,6 +44,18 @@ struct Told {
     slot: u32,
     /// The tentative hits it made.
     children: Vec<(UnitKey, u32)>,
+}
+
+impl Unit {
+    /// The id under which an alert is first told: its own, unless another has become final under it.
+    fn free_name(&self, id: [u8; 16]) -> [u8; 16] {
+        let mut name = id;
+        while self.spent.contains(&name) {
+            let next = blake3::hash(&name);
+            name.copy_from_slice(&next.as_bytes()[..16]);
+        }
+        name
+    }
 }
 
 impl Engine {
@@ -115,8 +132,27 @@ impl Engine {
     /// A hit has been applied for good, and completed this alert or none: says so, and lets the listening rules have it.
     pub(super) fn settle_told(&mut self, h: &Hit, slot: u32, alert: Option<Alert>, out: &mut Vec<Output>) {
         let key = (h.rule, h.quiet.clone());
-        let told = self.units.get_mut(&key).and_then(|u| u.told.iter().position(|t| t.slot == slot).map(|i| u.told.remove(i)));
-        if let Some(u) = self.units.get(&key) {
+        // The hit of an alert that became final has a slot of its own, not that of the tentative one: the id tells first.
+        let same = |u: &Unit| {
+            let by = |is: &dyn Fn(&Told) -> bool| u.told.iter().position(is);
+            let a = alert.as_ref();
+            a.and_then(|a| by(&|t| t.alert.id == a.id))
+                .or_else(|| by(&|t| t.slot == slot))
+                .or_else(|| a.and_then(|a| by(&|t| t.slot == ORPHAN && t.alert.shares_evidence(a))))
+        };
+        let told = self.units.get_mut(&key).and_then(|u| same(u).map(|i| u.told.remove(i)));
+        let mut name = alert.as_ref().map(|a| a.id);
+        if let Some(u) = self.units.get_mut(&key) {
+            name = match (&told, &alert) {
+                (Some(t), Some(a)) => {
+                    if t.alert.delivery != a.id {
+                        u.spent.push(t.alert.delivery);
+                    }
+                    Some(t.alert.delivery)
+                }
+                (None, Some(a)) => Some(u.free_name(a.id)),
+                _ => None,
+            };
             if u.slots.is_empty() && u.told.is_empty() && u.horizon.is_none() {
                 self.units.remove(&key);
             }
@@ -126,10 +162,8 @@ impl Engine {
         }
         match (told, alert) {
             (Some(t), None) => out.push(Output::Alert(Step::Withdrawn, Box::new(t.alert))),
-            (told, Some(mut a)) => {
-                if let Some(t) = told {
-                    a.delivery = t.alert.delivery;
-                }
+            (_, Some(mut a)) => {
+                a.delivery = name.unwrap_or(a.id);
                 let chained = self.chain(h, &a);
                 out.push(Output::Alert(Step::Final, Box::new(a)));
                 self.take_in(chained, false, out);
@@ -182,19 +216,29 @@ impl Engine {
                     settle(rule, h.pos.ts, (id, false), &f, group, &mut copies.quiet);
                     fresh.push((Told { alert: self.alert(&h, &f, id, false), slot, children: Vec::new() }, h));
                 }
-                Effect::Update(s) if !s.joined => out.push(Output::Update(s.alert, s.count, s.last)),
+                Effect::Update(s) if !s.joined => out.push(Output::Update { id: s.alert, count: s.count, last: s.last, early: true }),
                 _ => {}
             }
         }
         copies.applied = unit.slots.len();
         unit.copies = Some(copies);
         let mut old = if again { std::mem::take(&mut unit.told) } else { Vec::new() };
-        for (mut t, h) in fresh {
-            let step = match old.iter().position(|o| o.alert.id == t.alert.id).or_else(|| old.iter().position(|o| o.alert.shares_evidence(&t.alert)))
-            {
-                None => Step::Opened,
-                Some(i) => {
-                    let o = old.remove(i);
+        // What was told under an alert's own id stays with it, then what is the same alert, then what shares evidence.
+        let same: [fn(&Told, &Alert) -> bool; 3] =
+            [|o, a| o.alert.delivery == a.id, |o, a| o.alert.id == a.id, |o, a| o.alert.shares_evidence(a)];
+        let mut heirs: Vec<Option<Told>> = fresh.iter().map(|_| None).collect();
+        for is in same {
+            for ((t, _), heir) in fresh.iter().zip(&mut heirs).filter(|(_, h)| h.is_none()) {
+                *heir = old.iter().position(|o| is(o, &t.alert)).map(|i| old.remove(i));
+            }
+        }
+        for ((mut t, h), heir) in fresh.into_iter().zip(heirs) {
+            let step = match heir {
+                None => {
+                    t.alert.delivery = unit.free_name(t.alert.id);
+                    Step::Opened
+                }
+                Some(o) => {
                     t.alert.delivery = o.alert.delivery;
                     if o.alert.id == t.alert.id && o.alert.evidence == t.alert.evidence && o.alert.count == t.alert.count {
                         t.children = o.children;
@@ -229,6 +273,7 @@ impl Engine {
             let Some(u) = self.units.get_mut(key) else { continue };
             let Some(i) = u.slots.iter().position(|s| s == slot) else { continue };
             u.slots.remove(i);
+            u.told.iter_mut().filter(|t| t.slot == *slot).for_each(|t| t.slot = ORPHAN);
             if u.copies.as_ref().is_some_and(|c| i < c.applied) {
                 u.copies = None;
                 self.dirty.insert((self.rules.rules[key.0 as usize].level, key.0, key.1.clone()));

@@ -79,8 +79,17 @@ pub struct Meta<'a> {
 pub enum Output {
     /// An alert has come to this.
     Alert(Step, Box<Alert>),
-    /// An open alert has matched again: its id, and by now its count and its latest match.
-    Update([u8; 16], u64, Timestamp),
+    /// An open alert has matched again.
+    Update {
+        /// Its id.
+        id: [u8; 16],
+        /// Its count by now.
+        count: u64,
+        /// Its latest match by now.
+        last: Timestamp,
+        /// Whether that can still change; it is told once more when it cannot.
+        early: bool,
+    },
     /// An alert has taken one more match, at this time: of a rule that may open no more, or a late one.
     Joined([u8; 16], Timestamp),
     /// A rule's metric moves.
@@ -445,11 +454,7 @@ impl Engine {
         match group::apply(rule, &h, g, quiet) {
             Effect::None => {}
             Effect::Update(s) if s.joined => out.push(Output::Joined(s.alert, t)),
-            Effect::Update(s) => {
-                if !self.options.provisional {
-                    out.push(Output::Update(s.alert, s.count, s.last));
-                }
-            }
+            Effect::Update(s) => out.push(Output::Update { id: s.alert, count: s.count, last: s.last, early: false }),
             Effect::Fired(f) => {
                 let id = self.alert_id(&h, &f);
                 let st = &mut self.states[r];

@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests through the public face, in one binary.
+
+mod streams;
