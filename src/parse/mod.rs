@@ -14,6 +14,7 @@ pub mod ossec;
 pub mod suricata;
 pub mod syslog;
 
+pub(crate) use carrier::cri_head;
 pub use dispatch::{Parsers, Seen};
 pub use estate::Estate;
 
