@@ -103,6 +103,23 @@ impl Parsers {
         seen
     }
 
+    /// Cuts a document that holds several findings (a scan report) into records, each with an event of its own, and says of
+    /// which format they are. `None` for any other record, which is one event.
+    pub fn split(&mut self, format: Option<Format>, record: &[u8], out: &mut Vec<Vec<u8>>) -> Option<Format> {
+        let record = syslog::trim(record);
+        if !matches!(record.first(), Some(b'{' | b'[')) {
+            return None;
+        }
+        let i = match format {
+            Some(Format::Declared(i)) => i,
+            Some(_) => return None,
+            None if Native::ALL.into_iter().any(|n| recognise(n, None, record)) => return None,
+            None => self.declared.recognise(None, record)?,
+        };
+        out.clear();
+        (self.declared.events(i) && self.declared.split(i, record, out).is_ok() && !out.is_empty()).then_some(Format::Declared(i))
+    }
+
     /// Only by the format that the user named, in its envelope or without.
     #[allow(clippy::too_many_arguments)]
     fn as_named(

@@ -11,11 +11,14 @@ pub mod falco;
 pub mod json;
 pub mod modsecurity;
 pub mod ossec;
+mod render;
 pub mod suricata;
 pub mod syslog;
 
+pub(crate) use carrier::cri_head;
 pub use dispatch::{Parsers, Seen};
 pub use estate::Estate;
+pub use render::Renderer;
 
 use crate::event::Timestamp;
 use jiff::tz::TimeZone;

@@ -1,1 +1,3 @@
-//! To come.
+//! How bytes arrive, and how they are cut into records.
+
+pub mod frame;

@@ -1,3 +1,4 @@
 //! Tests through the public face, in one binary.
 
+mod samples;
 mod streams;
