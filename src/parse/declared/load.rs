@@ -745,7 +745,7 @@ impl<'l> Loader<'l> {
     ) -> Result<(Option<u16>, Kind), Mistake> {
         let at = base.map_or(span.clone(), |b| b + c.at.start..b + c.at.end);
         let named = !c.name.is_empty() && !c.name.starts_with('_');
-        let group = matches!(c.kind, Some(Kind::Peer | Kind::Request | Kind::Line | Kind::Url)) && named && self.schema.get(&c.name).is_none();
+        let group = matches!(c.kind, Some(Kind::Peer | Kind::Ip | Kind::Request | Kind::Line | Kind::Url)) && named && self.schema.get(&c.name).is_none();
         let known = if named && !group { self.field(&c.name, at.clone()) } else { None };
         let kind = c.kind.unwrap_or(match known {
             Some((_, Type::Ip, _)) => Kind::Ip,
@@ -784,7 +784,7 @@ impl<'l> Loader<'l> {
             };
             if group {
                 let g = match kind {
-                    Kind::Peer => 0,
+                    Kind::Peer | Kind::Ip => 0,
                     Kind::Url => 2,
                     _ => 1,
                 };
