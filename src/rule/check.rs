@@ -1,7 +1,7 @@
 //! What a condition means and whether it can: names become fields, literals take their field's type, tables and named
 //! conditions are put in, and what cannot hold, cannot fail or wakes no rule is found.
 
-use super::expr::{Ast, At, Raw, Rhs};
+use super::expr::{Ast, At, MAX_DEPTH, Raw, Rhs};
 use super::{Compare, Expr, Literal, Op, Order, Pattern, Place, Table, Test};
 use crate::event::field::TABLE;
 use crate::event::{self, Field, Schema, Timestamp, Type};
@@ -100,6 +100,8 @@ pub struct Scope<'a> {
     pub estate: &'a crate::parse::Estate,
     /// What has been found.
     pub found: Vec<Finding>,
+    /// Tests put in for named conditions so far.
+    pub nodes: usize,
 }
 
 impl Scope<'_> {
@@ -139,6 +141,11 @@ impl Scope<'_> {
     /// The condition with everything put in, or `None` where there is an error; all errors are found.
     pub fn resolve(&mut self, ast: &At<Ast>) -> Option<Expr> {
         let e = self.expr(ast)?;
+        if size(&e).1 > MAX_DEPTH {
+            let m = format!("the condition is nested deeper than {MAX_DEPTH}");
+            self.add("C010", &ast.span, m, "too deep with the named conditions put in", None);
+            return None;
+        }
         match truth(&e, self.schema) {
             Some(true) => self.add("C009", &ast.span, "the condition always holds", "nothing is left out by this", None),
             Some(false) => self.add("C008", &ast.span, "the condition never holds", "nothing can be all of this", None),
@@ -157,7 +164,15 @@ impl Scope<'_> {
             }
             Ast::Not(a) => Some(Expr::Not(Box::new(self.expr(a)?))),
             Ast::Is(name) => match self.conditions.get(&name.node) {
-                Some(e) => e.clone(),
+                Some(Some(e)) => {
+                    self.nodes = self.nodes.saturating_add(size(e).0);
+                    if self.nodes > MAX_NODES {
+                        self.add("C010", &name.span, format!("the condition has more than {MAX_NODES} parts"), "too large with this put in", None);
+                        return None;
+                    }
+                    Some(e.clone())
+                }
+                Some(None) => None,
                 None => {
                     let help = near(&name.node, self.conditions.keys().map(String::as_str)).map(|n| format!("did you mean `{n}`?"));
                     self.add("C007", &name.span, format!("there is no condition `{}`", name.node), "not defined in any file", help);
@@ -421,6 +436,24 @@ impl Scope<'_> {
             let help = Some(if op == "==" { "`:` does not see it".to_owned() } else { "`: \"*…*\"` does not see it".to_owned() });
             self.add("C013", at, format!("`{op}` sees case, and an attacker chooses it in `{name}`"), "sees case; use `:`", help);
         }
+    }
+}
+
+/// The most parts of a condition once the named ones have been put in.
+pub const MAX_NODES: usize = 65_536;
+
+/// How many parts a condition has, and how deep they are nested.
+fn size(e: &Expr) -> (usize, usize) {
+    match e {
+        Expr::And(all) | Expr::Or(all) => {
+            let sizes = all.iter().map(size).fold((1usize, 0), |a, b| (a.0 + b.0, a.1.max(b.1)));
+            (sizes.0, sizes.1 + 1)
+        }
+        Expr::Not(e) => {
+            let s = size(e);
+            (s.0 + 1, s.1 + 1)
+        }
+        Expr::Test(_) => (1, 1),
     }
 }
 
