@@ -351,7 +351,13 @@ impl Scope<'_> {
                         None => {
                             ok = false;
                             let help = Some("write it as in \"10.0.0.0/8\" or \"2001:db8::/32\"".into());
-                            self.add("C003", &a.span, format!("`{}` is no network", a.node.escape_debug()), "not an address with a prefix length", help);
+                            self.add(
+                                "C003",
+                                &a.span,
+                                format!("`{}` is no network", a.node.escape_debug()),
+                                "not an address with a prefix length",
+                                help,
+                            );
                         }
                     }
                 }
@@ -597,7 +603,8 @@ fn opposite(all: &[&Expr]) -> bool {
 fn contradict(all: &[&Expr], schema: &Schema) -> bool {
     let tests: Vec<&Test> = all.iter().filter_map(|e| if let Expr::Test(t) = e { Some(t) } else { None }).collect();
     // A test that holds says that the field is there.
-    let absent = |f: Field| all.iter().any(|e| matches!(e, Expr::Not(n) if matches!(&**n, Expr::Test(Test { field, op: Op::Exists }) if *field == f)));
+    let absent =
+        |f: Field| all.iter().any(|e| matches!(e, Expr::Not(n) if matches!(&**n, Expr::Test(Test { field, op: Op::Exists }) if *field == f)));
     for (i, a) in tests.iter().enumerate() {
         if absent(a.field) {
             return true;

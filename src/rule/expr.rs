@@ -661,7 +661,8 @@ pub fn template(text: &str) -> Result<Vec<TemplatePart>, Complaint> {
             plain.push(c);
             at += 2;
         } else if c == '{' {
-            let field = |i| -> IResult<&str, &str> { preceded(char('{'), take_while1(|c: char| !c.is_whitespace() && c != '{' && c != '}')).parse(i) };
+            let field =
+                |i| -> IResult<&str, &str> { preceded(char('{'), take_while1(|c: char| !c.is_whitespace() && c != '{' && c != '}')).parse(i) };
             match field(rest) {
                 Ok((after, name)) if after.starts_with('}') => {
                     if !plain.is_empty() {

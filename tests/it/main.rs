@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests from outside, in one binary.
+
+mod diagnostics;
