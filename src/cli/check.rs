@@ -31,7 +31,7 @@ pub fn run(args: &Args, estate: &Estate, schema: Schema) -> ExitCode {
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let errors = said.iter().filter(|d| d.level == Level::Error).count();
     let summary = summary(errors, said.len() - errors, files.len());
-    let _ = write!(io::stderr(), "{}{summary}\n", diag::draw(&said, &files, color));
+    let _ = writeln!(io::stderr(), "{}{summary}", diag::draw(&said, &files, color));
     if errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 

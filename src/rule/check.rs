@@ -187,10 +187,7 @@ impl Scope<'_> {
                         self.fields(field?, *c, other?, &right.span)
                     }
                     rhs => {
-                        let field = match field {
-                            Some(f) => f,
-                            None => return None,
-                        };
+                        let field = field?;
                         let op = self.op(field, rhs, &name.span)?;
                         Some(Expr::Test(Test { field, op }))
                     }
@@ -317,11 +314,11 @@ impl Scope<'_> {
             return None;
         }
         // A whole number is compared with a whole number: `> 2.5` is `> 2`, `>= 2.5` is `>= 3`.
-        if let (Type::Int, Raw::Float(n)) = (ty, &l.node) {
-            if n.abs() < 1e18 {
-                let n = if matches!(o, Order::Greater | Order::AtMost) { n.floor() } else { n.ceil() };
-                return Some(Op::Order(o, Literal::Int(n as i128)));
-            }
+        if let (Type::Int, Raw::Float(n)) = (ty, &l.node)
+            && n.abs() < 1e18
+        {
+            let n = if matches!(o, Order::Greater | Order::AtMost) { n.floor() } else { n.ceil() };
+            return Some(Op::Order(o, Literal::Int(n as i128)));
         }
         Some(Op::Order(o, self.literal(name, ty, l)?))
     }
@@ -585,6 +582,14 @@ pub fn truth(e: &Expr, schema: &Schema) -> Option<bool> {
             truths.iter().all(|t| *t == Some(false)).then_some(false)
         }
     }
+}
+
+/// Whether the first condition surely holds wherever the second does: all of its parts are parts of the second.
+pub fn covers(wide: &Expr, narrow: &Expr) -> bool {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    flat(wide, true, &mut a);
+    flat(narrow, true, &mut b);
+    a.iter().all(|e| b.contains(e))
 }
 
 fn flat<'e>(e: &'e Expr, and: bool, out: &mut Vec<&'e Expr>) {

@@ -337,6 +337,14 @@ impl Loader<'_> {
                 drafts.push(d);
             }
         }
+        let mut metrics: BTreeMap<String, MetricKind> = BTreeMap::new();
+        for d in &drafts {
+            let Some(m) = &d.rule.metric else { continue };
+            if *metrics.entry(m.name.clone()).or_insert(m.kind) != m.kind {
+                let (at, message) = (self.facts[d.fact].id_at.clone(), format!("the metric `{}` is of another kind in another rule", m.name));
+                self.error("R024", &at, message, "of this rule", Some("name it otherwise".into()));
+            }
+        }
         for (_, _, n) in exceptions {
             self.exception(&n, &mut set, &mut drafts);
         }
@@ -616,11 +624,11 @@ impl Loader<'_> {
             }
             let mut ast = None;
             let mut of = n.clone();
-            if self.keys(&n, &["where", "description"], "a condition") {
-                if let Some(w) = self.need(&n, "where", "a condition") {
-                    ast = self.parse(w, "where");
-                    of = w.clone();
-                }
+            if self.keys(&n, &["where", "description"], "a condition")
+                && let Some(w) = self.need(&n, "where", "a condition")
+            {
+                ast = self.parse(w, "where");
+                of = w.clone();
             }
             asts.insert(name, (at, of, ast));
         }
@@ -907,11 +915,11 @@ impl Loader<'_> {
             }
             None => None,
         };
-        if let (Some(e), Some(w), None) = (&where_, w, &rules) {
-            if !check::wakes(e) {
-                let help = Some("add a condition such as `event.module == \"…\"`".to_owned());
-                self.warn("R054", &w.at, format!("{what} is tried on every event"), "no literal that an event must have", help);
-            }
+        if let (Some(e), Some(w), None) = (&where_, w, &rules)
+            && !check::wakes(e)
+        {
+            let help = Some("add a condition such as `event.module == \"…\"`".to_owned());
+            self.warn("R054", &w.at, format!("{what} is tried on every event"), "no literal that an event must have", help);
         }
         Some(When { where_, rules })
     }
@@ -965,11 +973,11 @@ impl Loader<'_> {
                     ok = false;
                 }
             }
-            if let Some(w) = s.get("within") {
-                if s.get("absent").is_none() {
-                    self.error("R002", &w.at, "only an absent step has a `within`", "the rule's window holds", None);
-                    ok = false;
-                }
+            if let Some(w) = s.get("within")
+                && s.get("absent").is_none()
+            {
+                self.error("R002", &w.at, "only an absent step has a `within`", "the rule's window holds", None);
+                ok = false;
             }
             let own_by = s.get("by").map(|b| (b, self.fields(b, "by", MAX_BY)));
             let mut step_by = None;
@@ -1002,10 +1010,10 @@ impl Loader<'_> {
             match self.when(s, own, "the step", refs) {
                 Some(when) => {
                     let step = Step { when, by: step_by, required };
-                    if all_of && out.iter().any(|o: &Step| o.when == step.when) {
+                    if all_of && out.iter().any(|o: &Step| overlap(&o.when, &step.when)) {
                         let at = self.head(s).unwrap_or(s.at.clone());
                         let help = Some("an event fills every step that it matches".to_owned());
-                        self.warn("R053", &at, "this step is the same as another", "one event fills both", help);
+                        self.warn("R053", &at, "whatever fills one of two steps fills the other too", "overlaps with a step before it", help);
                     }
                     out.push(step);
                 }
@@ -1738,16 +1746,26 @@ impl Loader<'_> {
     }
 }
 
+/// Whether all that one of the two takes is taken by the other.
+fn overlap(a: &When, b: &When) -> bool {
+    let covers = |a: &When, b: &When| match (&a.where_, &b.where_) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(x), Some(y)) => check::covers(x, y),
+    };
+    a.rules == b.rules && (covers(a, b) || covers(b, a))
+}
+
 /// What an alert carries unless the rule says otherwise.
 const CARRY: [Field; 3] = [field::HOST_NAME, field::USER_NAME, field::CLIENT_IP];
 
 /// A value of a table under every reading that it has.
 fn table_value(t: &mut Table, s: &str) {
     t.text.insert(s.to_owned());
-    if s.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
-        if let Ok(n) = s.parse::<i128>() {
-            t.numbers.insert(n);
-        }
+    if s.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+        && let Ok(n) = s.parse::<i128>()
+    {
+        t.numbers.insert(n);
     }
     t.nets.extend(check::network(s));
 }
@@ -1966,6 +1984,14 @@ mod tests {
                 "R053",
                 rule(&format!("all_of = {{ within = \"1m\", step = [{{ {0} }}, {{ {0} }}] }}", W.trim())),
                 "{ where = 'event.action == \"x\"' }",
+            ),
+            (
+                "R053",
+                rule(&format!(
+                    "all_of = {{ within = \"1m\", step = [{{ {} }}, {{ where = 'tags == \"a\" and event.action == \"x\"' }}] }}",
+                    W.trim()
+                )),
+                "{ where = 'tags == \"a\" and event.action == \"x\"' }",
             ),
             ("R054", single("source.port > 5"), "'''source.port > 5'''"),
             ("C001", single("user.name = \"x\""), "="),
@@ -2232,7 +2258,8 @@ mod tests {
             format!("[table.a]\nvalues = {}1{}", "[".repeat(60), "]".repeat(60)),
             format!("{} = 1", vec!["rule"; 50_000].join(".")),
             "rule = [1, [2], {}]\nexception = [{}]\ntune = [{}, 1]\ntable = []\ncondition = { a = 1, b = {} }".to_owned(),
-            "[[rule]]\nid = 1\ntitle = []\nseverity = {}\nwhere = 1\nby = [1]\ncount = 1\nrearm = 1\ntest = 1\nmetric = 1\nattack = 1\ntags = 1".to_owned(),
+            "[[rule]]\nid = 1\ntitle = []\nseverity = {}\nwhere = 1\nby = [1]\ncount = 1\nrearm = 1\ntest = 1\nmetric = 1\nattack = 1\ntags = 1"
+                .to_owned(),
             "\u{feff}[[rule]]\r\nid = \"r\"".to_owned(),
         ] {
             let (_, said) = try_load(&text);
