@@ -42,13 +42,14 @@ pub fn draw(all: &[Diagnostic], sources: &[(String, String)], color: bool) -> St
         let source = sources.iter().find(|(name, _)| *name == d.file);
         let mut group = match source {
             Some((name, text)) => {
-                let text = tame(text);
-                let span = fit(&text, &d.span);
+                // The line alone is enough, and a file with many complaints is not gone through for each.
+                let (line, start, span) = line(text, &d.span);
+                let text = tame(line);
                 let mut mark = AnnotationKind::Primary.span(span);
                 if !d.label.is_empty() {
                     mark = mark.label(clean(&d.label));
                 }
-                title.element(Snippet::source(text).path(clean(name)).annotation(mark))
+                title.element(Snippet::source(text).line_start(start).path(clean(name)).annotation(mark))
             }
             None => Group::with_title(title).element(annotate_snippets::Origin::path(clean(&d.file))),
         };
@@ -61,8 +62,8 @@ pub fn draw(all: &[Diagnostic], sources: &[(String, String)], color: bool) -> St
     out
 }
 
-/// The span within the text and on character boundaries; one that runs over a line's end stops there.
-fn fit(text: &str, span: &Range<usize>) -> Range<usize> {
+/// The line in which a span begins, its number from 1, and the span within it, on character boundaries.
+fn line<'t>(text: &'t str, span: &Range<usize>) -> (&'t str, usize, Range<usize>) {
     let floor = |mut i: usize| {
         i = i.min(text.len());
         while !text.is_char_boundary(i) {
@@ -71,11 +72,11 @@ fn fit(text: &str, span: &Range<usize>) -> Range<usize> {
         i
     };
     let start = floor(span.start);
-    let mut end = floor(span.end).max(start);
-    if let Some(n) = text[start..end].find('\n') {
-        end = start + n.max(1);
-    }
-    start..end
+    let from = text[..start].rfind('\n').map_or(0, |i| i + 1);
+    let to = text[start..].find('\n').map_or(text.len(), |i| start + i);
+    let end = floor(span.end).clamp(start, to);
+    let number = 1 + text.as_bytes()[..from].iter().filter(|b| **b == b'\n').count();
+    (&text[from..to], number, start - from..end - from)
 }
 
 /// Text of the same length in bytes whose control characters, but for line feeds and tabs, are spaces or question marks.

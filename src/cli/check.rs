@@ -31,7 +31,7 @@ pub fn run(args: &Args, estate: &Estate, schema: Schema) -> ExitCode {
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let errors = said.iter().filter(|d| d.level == Level::Error).count();
     let summary = summary(errors, said.len() - errors, files.len());
-    let _ = write!(io::stderr(), "{}{summary}\n", diag::draw(&said, &files, color));
+    let _ = writeln!(io::stderr(), "{}{summary}", diag::draw(&said, &files, color));
     if errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
@@ -51,7 +51,9 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<(String, String)>, (PathBuf, io::E
     }
     all.sort();
     all.dedup();
-    all.into_iter().map(|p| std::fs::read(&p).map(|b| (p.display().to_string(), String::from_utf8_lossy(&b).into_owned())).map_err(|e| (p, e))).collect()
+    all.into_iter()
+        .map(|p| std::fs::read(&p).map(|b| (p.display().to_string(), String::from_utf8_lossy(&b).into_owned())).map_err(|e| (p, e)))
+        .collect()
 }
 
 fn walk(path: &Path, named: bool, out: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -93,7 +95,9 @@ mod tests {
             assert!(std::fs::write(p(f), "").is_ok());
         }
         let names = |paths: &[PathBuf]| {
-            files(paths).map(|f| f.iter().map(|f| f.0.strip_prefix(&format!("{}/", dir.path().display())).unwrap_or("").to_owned()).collect::<Vec<_>>()).ok()
+            files(paths)
+                .map(|f| f.iter().map(|f| f.0.strip_prefix(&format!("{}/", dir.path().display())).unwrap_or("").to_owned()).collect::<Vec<_>>())
+                .ok()
         };
         assert_eq!(names(&[dir.path().to_owned(), p("a.toml")]), Some(vec!["a.toml".into(), "b/c/x.toml".into()]));
         assert_eq!(names(&[p("plain")]), Some(vec!["plain".into()]), "a file that is named is meant, whatever it is called");

@@ -1,7 +1,7 @@
 //! What a condition means and whether it can: names become fields, literals take their field's type, tables and named
 //! conditions are put in, and what cannot hold, cannot fail or wakes no rule is found.
 
-use super::expr::{Ast, At, Raw, Rhs};
+use super::expr::{Ast, At, MAX_DEPTH, Raw, Rhs};
 use super::{Compare, Expr, Literal, Op, Order, Pattern, Place, Table, Test};
 use crate::event::field::TABLE;
 use crate::event::{self, Field, Schema, Timestamp, Type};
@@ -100,6 +100,8 @@ pub struct Scope<'a> {
     pub estate: &'a crate::parse::Estate,
     /// What has been found.
     pub found: Vec<Finding>,
+    /// Tests put in for named conditions so far.
+    pub nodes: usize,
 }
 
 impl Scope<'_> {
@@ -139,6 +141,11 @@ impl Scope<'_> {
     /// The condition with everything put in, or `None` where there is an error; all errors are found.
     pub fn resolve(&mut self, ast: &At<Ast>) -> Option<Expr> {
         let e = self.expr(ast)?;
+        if size(&e).1 > MAX_DEPTH {
+            let m = format!("the condition is nested deeper than {MAX_DEPTH}");
+            self.add("C010", &ast.span, m, "too deep with the named conditions put in", None);
+            return None;
+        }
         match truth(&e, self.schema) {
             Some(true) => self.add("C009", &ast.span, "the condition always holds", "nothing is left out by this", None),
             Some(false) => self.add("C008", &ast.span, "the condition never holds", "nothing can be all of this", None),
@@ -157,7 +164,15 @@ impl Scope<'_> {
             }
             Ast::Not(a) => Some(Expr::Not(Box::new(self.expr(a)?))),
             Ast::Is(name) => match self.conditions.get(&name.node) {
-                Some(e) => e.clone(),
+                Some(Some(e)) => {
+                    self.nodes = self.nodes.saturating_add(size(e).0);
+                    if self.nodes > MAX_NODES {
+                        self.add("C010", &name.span, format!("the condition has more than {MAX_NODES} parts"), "too large with this put in", None);
+                        return None;
+                    }
+                    Some(e.clone())
+                }
+                Some(None) => None,
                 None => {
                     let help = near(&name.node, self.conditions.keys().map(String::as_str)).map(|n| format!("did you mean `{n}`?"));
                     self.add("C007", &name.span, format!("there is no condition `{}`", name.node), "not defined in any file", help);
@@ -172,10 +187,7 @@ impl Scope<'_> {
                         self.fields(field?, *c, other?, &right.span)
                     }
                     rhs => {
-                        let field = match field {
-                            Some(f) => f,
-                            None => return None,
-                        };
+                        let field = field?;
                         let op = self.op(field, rhs, &name.span)?;
                         Some(Expr::Test(Test { field, op }))
                     }
@@ -302,11 +314,11 @@ impl Scope<'_> {
             return None;
         }
         // A whole number is compared with a whole number: `> 2.5` is `> 2`, `>= 2.5` is `>= 3`.
-        if let (Type::Int, Raw::Float(n)) = (ty, &l.node) {
-            if n.abs() < 1e18 {
-                let n = if matches!(o, Order::Greater | Order::AtMost) { n.floor() } else { n.ceil() };
-                return Some(Op::Order(o, Literal::Int(n as i128)));
-            }
+        if let (Type::Int, Raw::Float(n)) = (ty, &l.node)
+            && n.abs() < 1e18
+        {
+            let n = if matches!(o, Order::Greater | Order::AtMost) { n.floor() } else { n.ceil() };
+            return Some(Op::Order(o, Literal::Int(n as i128)));
         }
         Some(Op::Order(o, self.literal(name, ty, l)?))
     }
@@ -336,7 +348,13 @@ impl Scope<'_> {
                         None => {
                             ok = false;
                             let help = Some("write it as in \"10.0.0.0/8\" or \"2001:db8::/32\"".into());
-                            self.add("C003", &a.span, format!("`{}` is no network", a.node.escape_debug()), "not an address with a prefix length", help);
+                            self.add(
+                                "C003",
+                                &a.span,
+                                format!("`{}` is no network", a.node.escape_debug()),
+                                "not an address with a prefix length",
+                                help,
+                            );
                         }
                     }
                 }
@@ -421,6 +439,24 @@ impl Scope<'_> {
             let help = Some(if op == "==" { "`:` does not see it".to_owned() } else { "`: \"*…*\"` does not see it".to_owned() });
             self.add("C013", at, format!("`{op}` sees case, and an attacker chooses it in `{name}`"), "sees case; use `:`", help);
         }
+    }
+}
+
+/// The most parts of a condition once the named ones have been put in.
+pub const MAX_NODES: usize = 65_536;
+
+/// How many parts a condition has, and how deep they are nested.
+fn size(e: &Expr) -> (usize, usize) {
+    match e {
+        Expr::And(all) | Expr::Or(all) => {
+            let sizes = all.iter().map(size).fold((1usize, 0), |a, b| (a.0 + b.0, a.1.max(b.1)));
+            (sizes.0, sizes.1 + 1)
+        }
+        Expr::Not(e) => {
+            let s = size(e);
+            (s.0 + 1, s.1 + 1)
+        }
+        Expr::Test(_) => (1, 1),
     }
 }
 
@@ -548,6 +584,14 @@ pub fn truth(e: &Expr, schema: &Schema) -> Option<bool> {
     }
 }
 
+/// Whether the first condition surely holds wherever the second does: all of its parts are parts of the second.
+pub fn covers(wide: &Expr, narrow: &Expr) -> bool {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    flat(wide, true, &mut a);
+    flat(narrow, true, &mut b);
+    a.iter().all(|e| b.contains(e))
+}
+
 fn flat<'e>(e: &'e Expr, and: bool, out: &mut Vec<&'e Expr>) {
     match e {
         Expr::And(all) if and => all.iter().for_each(|e| flat(e, and, out)),
@@ -564,7 +608,8 @@ fn opposite(all: &[&Expr]) -> bool {
 fn contradict(all: &[&Expr], schema: &Schema) -> bool {
     let tests: Vec<&Test> = all.iter().filter_map(|e| if let Expr::Test(t) = e { Some(t) } else { None }).collect();
     // A test that holds says that the field is there.
-    let absent = |f: Field| all.iter().any(|e| matches!(e, Expr::Not(n) if matches!(&**n, Expr::Test(Test { field, op: Op::Exists }) if *field == f)));
+    let absent =
+        |f: Field| all.iter().any(|e| matches!(e, Expr::Not(n) if matches!(&**n, Expr::Test(Test { field, op: Op::Exists }) if *field == f)));
     for (i, a) in tests.iter().enumerate() {
         if absent(a.field) {
             return true;

@@ -29,7 +29,7 @@ use std::ops::Range;
 pub const MAX_DEPTH: usize = 128;
 
 /// The most tokens in one expression.
-pub const MAX_TOKENS: usize = 65_536;
+pub const MAX_TOKENS: usize = 16_384;
 
 /// Something and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -661,7 +661,8 @@ pub fn template(text: &str) -> Result<Vec<TemplatePart>, Complaint> {
             plain.push(c);
             at += 2;
         } else if c == '{' {
-            let field = |i| -> IResult<&str, &str> { preceded(char('{'), take_while1(|c: char| !c.is_whitespace() && c != '{' && c != '}')).parse(i) };
+            let field =
+                |i| -> IResult<&str, &str> { preceded(char('{'), take_while1(|c: char| !c.is_whitespace() && c != '{' && c != '}')).parse(i) };
             match field(rest) {
                 Ok((after, name)) if after.starts_with('}') => {
                     if !plain.is_empty() {
@@ -697,4 +698,119 @@ pub enum TemplatePart {
     Text(String),
     /// A field.
     Field(At<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree with every group in parentheses.
+    fn shape(a: &At<Ast>) -> String {
+        let join = |all: &[At<Ast>], w: &str| format!("({})", all.iter().map(shape).collect::<Vec<_>>().join(w));
+        match &a.node {
+            Ast::And(all) => join(all, " and "),
+            Ast::Or(all) => join(all, " or "),
+            Ast::Not(a) => format!("not {}", shape(a)),
+            Ast::Is(n) => format!("is {}", n.node),
+            Ast::Test(f, _) => f.node.clone(),
+        }
+    }
+
+    #[test]
+    fn not_binds_before_and_and_and_before_or() {
+        for (text, want) in [
+            ("a.a exists", "a.a"),
+            ("a exists and b exists or c exists", "((a and b) or c)"),
+            ("a exists or b exists and c exists", "(a or (b and c))"),
+            ("not a exists and b exists", "(not a and b)"),
+            ("not (a exists or b exists) and not not c exists", "(not (a or b) and not not c)"),
+            ("((a exists))", "a"),
+            ("is(\"x\") and a==1or b==2", "((is x and a) or b)"),
+            ("@timestamp exists or proc.aname[2] exists\nand k8s.ns-name exists", "(@timestamp or (proc.aname[2] and k8s.ns-name))"),
+        ] {
+            assert_eq!(parse(text).map(|a| shape(&a)).map_err(|c| c.message), Ok(want.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn right_sides_are_literals_fields_lists_and_sets() {
+        let rhs = |t: &str| match parse(t) {
+            Ok(At { node: Ast::Test(_, r), .. }) => r,
+            other => panic!("{t}: {other:?}"),
+        };
+        let lit = |t: &str| match rhs(t) {
+            Rhs::Literal(c, l) => (c, l.node),
+            other => panic!("{t}: {other:?}"),
+        };
+        assert_eq!(lit(r#"a == "q\"\\""#), (Compare::Equal, Raw::Str("q\"\\".into())));
+        assert_eq!(lit("a >= -5"), (Compare::Order(Order::AtLeast), Raw::Int(-5)));
+        assert_eq!(lit("a<1.5e3"), (Compare::Order(Order::Less), Raw::Float(1500.0)));
+        assert_eq!(lit("a != false"), (Compare::NotEqual, Raw::Bool(false)));
+        assert!(matches!(rhs("a > b.c"), Rhs::Field(Compare::Order(Order::Greater), f) if f.node == "b.c"));
+        assert!(matches!(rhs("a in [1, \"x\", true,]"), Rhs::List(l) if l.node.len() == 3));
+        assert!(matches!(rhs("a in []"), Rhs::List(l) if l.node.is_empty()));
+        assert!(matches!(rhs("a in cidr(\"x\", \"y\")"), Rhs::Set(s, a) if s.node == "cidr" && a.len() == 2));
+        assert!(matches!(rhs("a : [\"x\"]"), Rhs::Like(l) if l.node.len() == 1));
+        assert!(matches!(rhs("a startswith \"x\""), Rhs::Text(Place::Starts, s) if s.node == "x"));
+        assert!(matches!(rhs("a matches \"^\\\\d\""), Rhs::Matches(s) if s.node == "^\\d"));
+    }
+
+    #[test]
+    fn what_does_not_read_is_marked_and_helped() {
+        for (text, marked, help) in [
+            ("a = 1", "=", "=="),
+            ("a == 1 && b == 2", "&&", "and"),
+            ("a == 'x'", "'", "double quotes"),
+            ("a == \"\\d\"", "\\d", "\\\\d"),
+            ("a == \"x", "\"x", "close it"),
+            ("a not in [1]", "not", "not a in"),
+            ("a == [1]", "[", "in [..]"),
+            ("a containz \"x\"", "containz", "contains"),
+            ("a in tabel(\"x\")", "tabel", "table"),
+            ("a == 1 AND b == 2", "AND", "`and`"),
+            ("a == 1)", ")", "no `("),
+            ("a contains [\"x\"]", "[", "`:`"),
+            ("\"text\"", "\"text\"", "FIELD =="),
+            ("a", "", "exists"),
+        ] {
+            let c = match parse(text) {
+                Err(c) => c,
+                Ok(a) => panic!("{text}: {a:?}"),
+            };
+            assert_eq!(text.get(c.span.clone()), Some(marked), "{text}: {c:?}");
+            assert!(c.help.as_deref().is_some_and(|h| h.contains(help)), "{text}: {c:?}");
+        }
+        for text in ["", " ", "(", "a ==", "a in", "a in [1", "not", "is(", "is(\"a\", \"b\")", "a == 1 b == 2", "and", "a : 1", "a matches b"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_ends_at_its_limit() {
+        let nest = |open: &str, close: &str, n: usize| format!("{}a exists{}", open.repeat(n), close.repeat(n));
+        for (open, close) in [("(", ")"), ("not ", ""), ("not (", ")")] {
+            assert!(parse(&nest(open, close, 50)).is_ok(), "{open}");
+            assert!(parse(&nest(open, close, 100_000)).is_err_and(|c| c.deep), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_text_and_fields() {
+        let parts = template("{{x}} on {host.name}!").map(|p| p.len());
+        assert_eq!(parts, Ok(3));
+        for bad in ["{", "{host.name", "{ x }", "{}", "{a{b}}"] {
+            assert!(template(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "([a-z.@\"\\\\ ()\\[\\]:=<>!,0-9é-]|and |or |not |in |is|cidr|==){0,60}") {
+            let _ = template(&text);
+            match parse(&text) {
+                Ok(a) => assert!(a.span.end <= text.len()),
+                Err(c) => assert!(text.get(c.span).is_some()),
+            }
+        }
+    }
 }

@@ -81,7 +81,7 @@ pub struct Pair {
 }
 
 /// Reads a timeline: every row, and everything that is wrong with the rows that do not read.
-pub fn timeline(text: &str) -> (Vec<RawRow>, Vec<(Range<usize>, String, Option<String>)>) {
+pub fn timeline(text: &str) -> (Vec<RawRow>, Vec<Wrong>) {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -96,7 +96,8 @@ pub fn timeline(text: &str) -> (Vec<RawRow>, Vec<(Range<usize>, String, Option<S
     (rows, wrong)
 }
 
-type Wrong = (Range<usize>, String, Option<String>);
+/// What is wrong with a row: the bytes, the complaint, the way out.
+pub type Wrong = (Range<usize>, String, Option<String>);
 
 fn row(line: &str, from: usize) -> Result<Option<RawRow>, Wrong> {
     let mut at = 0;

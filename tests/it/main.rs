@@ -1,4 +1,5 @@
 //! Tests through the public face, in one binary.
 
+mod diagnostics;
 mod samples;
 mod streams;
