@@ -246,16 +246,53 @@ const ANY: Field = field::EVENT_REASON;
 const FIELDS: [Field; 9] = [TEXT, WORD, MANY, NUMBER, PART, FLAG, IP, TIME, ANY];
 
 const TEXTS: &[&str] = &[
-    "a", "ab", "abc", "ABC", "abcabc", "xabcx", "É", "éab", "Kab", "\u{212a}ab", "ſab", "SAB", "straße", "STRASSE", "İab", "iab", "b*c", "bc",
-    "cabc and abd", "ΣΑΣ", "σας", "x y", "日本ab",
+    "a",
+    "ab",
+    "abc",
+    "ABC",
+    "abcabc",
+    "xabcx",
+    "É",
+    "éab",
+    "Kab",
+    "\u{212a}ab",
+    "ſab",
+    "SAB",
+    "straße",
+    "STRASSE",
+    "İab",
+    "iab",
+    "b*c",
+    "bc",
+    "cabc and abd",
+    "ΣΑΣ",
+    "σας",
+    "x y",
+    "日本ab",
 ];
-const PATTERNS: &[&str] = &[
-    "*", "?", "a", "AB*", "*bc", "*b?", "?ab", "k*", "*É*", "é??", "*a*b*c*", "b*c", "sab", "*σ", "i?b", "", "??", "*ab", "日*", "straß?",
-];
+const PATTERNS: &[&str] =
+    &["*", "?", "a", "AB*", "*bc", "*b?", "?ab", "k*", "*É*", "é??", "*a*b*c*", "b*c", "sab", "*σ", "i?b", "", "??", "*ab", "日*", "straß?"];
 const NEEDLES: &[&str] = &["a", "ab", "bc", "abc", "É", "é", "K", "\u{212a}", "x", "ß", "", "ab\u{fe0f}", "日本"];
 const REGEXES: &[&str] = &[
-    "abc", "^abc$", "(?i)abc", "(?i)kab", "(?i)sab", "abc|bc", "(abc|abd)x?", "a.c", "^$", "[ab]bc", "(?-u)\\xA9ab", "(abc)+", "abc?", "(?i)straße",
-    "x(abc)?", "(?:ab[cd]|SAB)", "(?i)ΣΑΣ", "a{2,}", "and (?:abc|abd)$",
+    "abc",
+    "^abc$",
+    "(?i)abc",
+    "(?i)kab",
+    "(?i)sab",
+    "abc|bc",
+    "(abc|abd)x?",
+    "a.c",
+    "^$",
+    "[ab]bc",
+    "(?-u)\\xA9ab",
+    "(abc)+",
+    "abc?",
+    "(?i)straße",
+    "x(abc)?",
+    "(?:ab[cd]|SAB)",
+    "(?i)ΣΑΣ",
+    "a{2,}",
+    "and (?:abc|abd)$",
 ];
 const IPS: &[&str] = &["192.0.2.1", "192.0.2.200", "203.0.113.9", "::ffff:192.0.2.1", "2001:db8::1", "2001:db8:1::1"];
 const NETS: &[&str] = &["192.0.2.0/24", "192.0.2.0/25", "192.0.2.1/32", "0.0.0.0/0", "2001:db8::/32", "2001:db8:1::/48", "::/0"];
@@ -357,8 +394,12 @@ fn whens() -> impl Strategy<Value = When> {
 }
 
 fn sets() -> impl Strategy<Value = RuleSet> {
-    let exception = (condition(), prop::option::of(0i64..4))
-        .prop_map(|(where_, until)| Exception { where_, until: until.map(Timestamp), owner: String::new(), reason: String::new() });
+    let exception = (condition(), prop::option::of(0i64..4)).prop_map(|(where_, until)| Exception {
+        where_,
+        until: until.map(Timestamp),
+        owner: String::new(),
+        reason: String::new(),
+    });
     let kind = prop_oneof![
         3 => Just(Kind::Single),
         1 => prop::collection::vec(whens(), 1..4).prop_map(|w| Kind::AllOf {
@@ -369,12 +410,7 @@ fn sets() -> impl Strategy<Value = RuleSet> {
     ];
     let one = (whens(), kind, prop::collection::btree_set(0usize..3, 0..2));
     (prop::collection::vec(one, 1..8), prop::collection::vec(exception, 3)).prop_map(|(rules, exceptions)| RuleSet {
-        rules: rules
-            .into_iter()
-            .map(|(when, kind, x)| {
-                rule("r", when, kind, x.into_iter().collect())
-            })
-            .collect(),
+        rules: rules.into_iter().map(|(when, kind, x)| rule("r", when, kind, x.into_iter().collect())).collect(),
         exceptions,
         ..RuleSet::default()
     })
