@@ -117,15 +117,16 @@ fn rules(n: usize, pools: &[Vec<String>]) -> RuleSet {
         let mut all = vec![is(field::EVENT_ACTION, r.of(&pools[0]).as_str())];
         let at = if r.below(10) < 6 { 1 } else { 2 + r.below(4) };
         let (f, pool) = (TEXTS[at].0, &pools[at]);
-        // One in twenty looks for what is there; attacks are rare.
-        let there = r.below(20) == 0;
+        // One in ten looks for what stands in many events: rules that are loud, or that only another condition holds back.
+        let there = r.below(10) == 0;
+        let common = &pool[..1 + pool.len() / 20];
         let kind = r.below(100);
         let op = if kind < 20 {
-            let s = if there { r.of(pool).clone() } else { format!("{}-{i}", r.word(3)) };
+            let s = if there { r.of(common).clone() } else { format!("{}-{i}", r.word(3)) };
             Op::In(vec![Literal::Str(s)])
         } else {
             let n = 4 + r.below(2);
-            let s = if there { r.of(pool).chars().skip(5).take(10).collect() } else { r.word(n) };
+            let s = if there { r.of(common).chars().skip(5).take(9).collect() } else { r.word(n) };
             match kind % 20 {
                 0..13 => Op::Text(Place::Contains, s),
                 13..16 => Op::Text(Place::Starts, format!("/usr/bin/{s}")),
