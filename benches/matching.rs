@@ -67,9 +67,8 @@ struct Data {
 }
 
 /// Rows of events; with `unique`, no command line and no URL comes twice.
-fn data(set: &RuleSet, layout: Layout, pools: &[Vec<String>], unique: bool) -> Data {
+fn data(layout: Layout, pools: &[Vec<String>], unique: bool) -> Data {
     let mut r = Random(7);
-    let _ = set;
     let mut bytes = Vec::new();
     let mut spans = Vec::new();
     for i in 0..EVENTS {
@@ -206,7 +205,7 @@ fn main() {
             let mut wanted = fields(&set);
             wanted.extend(TEXTS.map(|t| t.0));
             wanted.extend([field::SOURCE_IP, field::DESTINATION_PORT, field::NETWORK_TRANSPORT]);
-            let d = data(&set, Layout::of(&set.schema, wanted), &pools, unique);
+            let d = data(Layout::of(&set.schema, wanted), &pools, unique);
             let begun = Instant::now();
             let mut m = Matcher::new(&set, &d.layout);
             let build = begun.elapsed();
