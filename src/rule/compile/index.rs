@@ -492,15 +492,15 @@ impl Memo {
             }
             (self.hits, self.asked) = (0, 0);
         }
-        if let Some(e) = self.entries.get(hash as usize % ENTRIES) {
-            if e.hash == hash && e.text.1 as usize == text.len() {
-                let at = e.text.0 as usize;
-                if self.text.get(at..at + text.len()) == Some(text) && !text.is_empty() {
-                    self.hits += 1;
-                    self.remembered += 1;
-                    return self.lists.get(e.list.0 as usize..(e.list.0 + e.list.1) as usize);
-                }
-            }
+        if let Some(e) = self.entries.get(hash as usize % ENTRIES)
+            && e.hash == hash
+            && e.text.1 as usize == text.len()
+            && !text.is_empty()
+            && self.text.get(e.text.0 as usize..e.text.0 as usize + text.len()) == Some(text)
+        {
+            self.hits += 1;
+            self.remembered += 1;
+            return self.lists.get(e.list.0 as usize..(e.list.0 + e.list.1) as usize);
         }
         self.searched += 1;
         None

@@ -75,6 +75,15 @@ struct Program {
 #[derive(Clone, Debug)]
 pub struct Matcher {
     program: Arc<Program>,
+    state: State,
+    /// For each exception of the rule set, how often it hid an event from a rule that would have matched it. Of several
+    /// that hold, each is counted.
+    pub excepted: Vec<u64>,
+}
+
+/// The scratch of one event, reused, and what is remembered.
+#[derive(Clone, Debug)]
+struct State {
     answers: Answers,
     hidden: Answers,
     awake: Answers,
@@ -82,9 +91,6 @@ pub struct Matcher {
     scratch: Scratch,
     memos: Vec<Memo>,
     stats: Stats,
-    /// For each exception of the rule set, how often it hid an event from a rule that would have matched it. Of several
-    /// that hold, each is counted.
-    pub excepted: Vec<u64>,
 }
 
 /// Every field that the rules need in a row: of conditions, keys, kinds, templates, metrics and what alerts carry.
@@ -218,13 +224,15 @@ impl Matcher {
         let fields: Vec<FieldIndex> = gathered.into_iter().map(|(slot, g)| g.build(slot, &b.out.predicates)).collect();
 
         Matcher {
-            answers: Answers::new(n),
-            hidden: Answers::new(exceptions.len()),
-            awake: Answers::new(matchables.len()),
-            woken: Vec::new(),
-            scratch: Scratch::new(n),
-            memos: vec![Memo::default(); fields.len()],
-            stats: Stats::default(),
+            state: State {
+                answers: Answers::new(n),
+                hidden: Answers::new(exceptions.len()),
+                awake: Answers::new(matchables.len()),
+                woken: Vec::new(),
+                scratch: Scratch::new(n),
+                memos: vec![Memo::default(); fields.len()],
+                stats: Stats::default(),
+            },
             excepted: vec![0; exceptions.len()],
             program: Arc::new(Program { conditions: b.out, matchables, fields, settled, hangs, hanging, always, listeners, exceptions, excepting }),
         }
@@ -233,9 +241,9 @@ impl Matcher {
     /// Appends what an event matches: every rule and step that listens to events, whose condition holds, and from which no
     /// exception hides the event. Ordered by (rule, step). `ts` is the event's time, by which exceptions end.
     pub fn event(&mut self, ev: &Event<'_>, ts: Timestamp, hits: &mut Vec<Hit>) {
-        let p = Arc::clone(&self.program);
-        self.begin();
-        let Matcher { answers, awake, woken, scratch, memos, .. } = self;
+        let p = &*self.program;
+        self.state.begin();
+        let State { answers, awake, woken, scratch, memos, .. } = &mut self.state;
         for (index, memo) in p.fields.iter().zip(memos) {
             let v = ev.at(index.slot);
             if v.is_missing() {
@@ -261,24 +269,27 @@ impl Matcher {
             }
         }
         woken.extend_from_slice(&p.always);
-        self.judge(&p, ev, ts, Some(&p.settled), hits);
+        self.state.judge(p, ev, ts, Some(&p.settled), &mut self.excepted, hits);
     }
 
     /// Appends what an alert of rule `of` matches: every rule and step that listens to it, whose condition, if it has one,
     /// holds for the alert's fields, and from which no exception hides it. Ordered by (rule, step).
     pub fn alert(&mut self, ev: &Event<'_>, of: usize, ts: Timestamp, hits: &mut Vec<Hit>) {
-        let p = Arc::clone(&self.program);
-        self.begin();
-        self.woken.extend_from_slice(p.listeners.get(of).map_or(&[], Vec::as_slice));
-        self.judge(&p, ev, ts, None, hits);
+        let p = &*self.program;
+        self.state.begin();
+        self.state.woken.extend_from_slice(p.listeners.get(of).map_or(&[], Vec::as_slice));
+        self.state.judge(p, ev, ts, None, &mut self.excepted, hits);
     }
 
     /// How much work was done so far.
     pub fn stats(&self) -> Stats {
-        let sum = |f: fn(&Memo) -> u64| self.memos.iter().map(f).sum();
-        Stats { remembered: sum(|m| m.remembered), searched: sum(|m| m.searched), ..self.stats }
+        let sum = |f: fn(&Memo) -> u64| self.state.memos.iter().map(f).sum();
+        Stats { remembered: sum(|m| m.remembered), searched: sum(|m| m.searched), ..self.state.stats }
     }
+}
 
+impl State {
+    /// Forgets the event before.
     fn begin(&mut self) {
         self.answers.begin();
         self.hidden.begin();
@@ -287,7 +298,7 @@ impl Matcher {
     }
 
     /// Asks the conditions of all that is woken, then their exceptions.
-    fn judge(&mut self, p: &Program, event: &Event<'_>, ts: Timestamp, settled: Option<&[bool]>, hits: &mut Vec<Hit>) {
+    fn judge(&mut self, p: &Program, event: &Event<'_>, ts: Timestamp, settled: Option<&[bool]>, excepted: &mut [u64], hits: &mut Vec<Hit>) {
         let mut asked = Asked { of: &p.conditions, event, answers: &mut self.answers, settled, asked: 0 };
         let from = hits.len();
         for &m in &self.woken {
@@ -311,7 +322,7 @@ impl Matcher {
                         }
                         let it = self.hidden.get(e).unwrap_or_else(|| asked.holds(root));
                         self.hidden.set(e, it);
-                        self.excepted[e] += u64::from(it);
+                        excepted[e] += u64::from(it);
                         hide |= it;
                     }
                     hide
