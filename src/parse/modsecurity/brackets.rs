@@ -1,6 +1,6 @@
 //! The text of one message: prose and ` [name "value"]` brackets.
 //!
-//! ModSecurity 2 writes `\"` for a quote inside a value; version 3 and Coraza write what the attacker sent as it is. So
+//! ModSecurity 2 and Coraza write `\"` for a quote inside a value; version 3 writes what the attacker sent as it is. So
 //! the rule's own `file`, `line` and `id` are read from the left, where they stand before any payload but the matched
 //! value, and all that follows is read from the right in the order in which it is written: a payload such as
 //! `"] [id "999"]` stays a part of the value it came in.

@@ -261,7 +261,7 @@ impl Reader {
         get(ids.logger).put_str(field::LOG_LOGGER, out);
         peer(client, b"", out);
         let m = brackets::read(message);
-        gather.message(&m, true, out);
+        gather.message(&m, false, out);
         if let Some(h) = m.hostname {
             header(b"host", h, out);
         }
