@@ -197,15 +197,19 @@ impl Reader {
             gather.version = slot(j, scratch, out);
         }
         if wants_tags(out) {
+            let mut tag = |j: Json<'_>| match j {
+                Json::Str(t) => gather.tag(t, out),
+                j => with(j, scratch, |t| gather.tag(t, out)),
+            };
             for (_, j) in scanner.list(ids.tags, b) {
                 match j {
                     Json::Array(a) => {
                         let mut walk = Walk::new(a);
                         while let Some(j) = walk.element() {
-                            gather.tags.push(slot(j, scratch, out));
+                            tag(j);
                         }
                     }
-                    j => gather.tags.push(slot(j, scratch, out)),
+                    j => tag(j),
                 }
             }
         }

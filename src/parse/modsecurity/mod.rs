@@ -79,7 +79,11 @@ struct Gather {
     data: Vec<Slot>,
     files: Vec<Slot>,
     lines: Vec<Slot>,
+    /// Each tag once, with a sketch of it; see [`sketch`].
     tags: Vec<Slot>,
+    sketches: Vec<u64>,
+    /// Those of attacks.
+    attacks: Vec<Slot>,
     worst: Option<(u8, Slot)>,
     score: Option<(u8, i64)>,
     version: Slot,
@@ -92,10 +96,11 @@ struct Gather {
 
 impl Gather {
     fn clear(&mut self) {
-        for v in [&mut self.data, &mut self.files, &mut self.lines, &mut self.tags] {
+        for v in [&mut self.data, &mut self.files, &mut self.lines, &mut self.tags, &mut self.attacks] {
             v.clear();
         }
         self.fired.clear();
+        self.sketches.clear();
         (self.worst, self.score, self.version, self.words) = (None, None, Slot::Missing, Slot::Missing);
         (self.denied, self.blocking) = (false, false);
     }
@@ -131,10 +136,22 @@ impl Gather {
             self.version = text(v, raw, out);
         }
         if wants_tags(out) {
-            for t in brackets::tags(m.tags) {
-                let t = out.text(t);
-                self.tags.push(t);
-            }
+            brackets::tags(m.tags).for_each(|t| self.tag(t, out));
+        }
+    }
+
+    /// Takes in a tag; the messages of one request repeat most of them.
+    fn tag(&mut self, t: &[u8], out: &mut Out<'_>) {
+        let key = sketch(t);
+        let known = |(i, _): (usize, &u64)| self.tags.get(i).is_some_and(|&s| out.value(s).str() == Some(t));
+        if t.is_empty() || self.sketches.iter().enumerate().filter(|(_, k)| **k == key).any(known) {
+            return;
+        }
+        let s = out.text(t);
+        self.tags.push(s);
+        self.sketches.push(key);
+        if t.starts_with(b"attack-") {
+            self.attacks.push(s);
         }
     }
 
@@ -153,10 +170,8 @@ impl Gather {
     }
 
     fn severity(&mut self, s: &[u8], out: &mut Out<'_>) {
-        if let Some(level) = level(s) {
-            if self.worst.is_none_or(|(w, _)| level < w) {
-                self.worst = Some((level, out.text(s)));
-            }
+        if let Some(level) = level(s).filter(|level| self.worst.is_none_or(|(w, _)| *level < w)) {
+            self.worst = Some((level, out.text(s)));
         }
     }
 
@@ -198,15 +213,16 @@ impl Gather {
         {
             v.iter().for_each(|&s| out.push(f, s));
         }
-        self.tags.iter().for_each(|&t| out.add_once(field::TAGS, t));
-        if out.wants(field::THREAT_INDICATOR_TYPE) {
-            for &t in &self.tags {
-                if out.value(t).str().is_some_and(|t| t.starts_with(b"attack-")) {
-                    out.add_once(field::THREAT_INDICATOR_TYPE, t);
-                }
-            }
-        }
+        self.tags.iter().for_each(|&t| out.push(field::TAGS, t));
+        self.attacks.iter().for_each(|&t| out.push(field::THREAT_INDICATOR_TYPE, t));
     }
+}
+
+/// Eight bytes that tell most texts apart: their length, their ends and their middle.
+fn sketch(t: &[u8]) -> u64 {
+    let at = |i: usize| t.get(i).copied().unwrap_or_default();
+    let n = t.len();
+    u64::from_le_bytes([n as u8, at(0), at(7), at(n / 2), at(n.wrapping_sub(4)), at(n.wrapping_sub(3)), at(n.wrapping_sub(2)), at(n.wrapping_sub(1))])
 }
 
 fn wants_tags(out: &Out<'_>) -> bool {
