@@ -1,11 +1,18 @@
 //! The text of one message: prose and ` [name "value"]` brackets.
 //!
-//! ModSecurity 2 writes `\"` for a quote inside a value; version 3 and Coraza write what the attacker sent as it is. So
+//! ModSecurity 2 and Coraza write `\"` for a quote inside a value; version 3 writes what the attacker sent as it is. So
 //! the rule's own `file`, `line` and `id` are read from the left, where they stand before any payload but the matched
 //! value, and all that follows is read from the right in the order in which it is written: a payload such as
 //! `"] [id "999"]` stays a part of the value it came in.
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
+use std::sync::LazyLock;
+
+/// Searchers that every message needs; to build one costs more than to use it.
+static LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("[line \""));
+static VALUE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("(Value: `"));
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"] [data \""));
+static REFERER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"], referer: "));
 
 /// What one message says. Values are as they stand, escapes included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +68,7 @@ fn number<'a>(text: &'a [u8], at: usize, open: &[u8]) -> Option<(&'a [u8], usize
 
 fn anchor(text: &[u8], from: usize) -> Option<Anchor<'_>> {
     let mut bare = None;
-    for i in memmem::find_iter(text.get(from..)?, b"[line \"") {
+    for i in LINE.find_iter(text.get(from..)?) {
         let start = from + i;
         let Some((line, end)) = number(text, start, b"[line \"") else { continue };
         let next = end + (text.get(end) == Some(&b' ')) as usize;
@@ -78,8 +85,8 @@ fn anchor(text: &[u8], from: usize) -> Option<Anchor<'_>> {
 /// as `(Value: `…' )`: what stands inside is not looked at.
 fn after_value(text: &[u8]) -> usize {
     const QUOTED: usize = 100 + " (18446744073709551615 characters omitted)".len();
-    let Some(open) = memmem::find(text, b"(Value: `") else { return 0 };
-    if memmem::find(&text[..open], b"[line \"").is_some() {
+    let Some(open) = VALUE.find(text) else { return 0 };
+    if LINE.find(&text[..open]).is_some() {
         return 0;
     }
     let start = open + 9;
@@ -109,7 +116,7 @@ fn last_plain(text: &[u8]) -> Option<(&[u8], &[u8], usize)> {
 /// Takes the last ` [name "` … `"]` off the end of `text`.
 fn take_last<'a>(text: &mut &'a [u8], open: &[u8], from: usize) -> Option<&'a [u8]> {
     let body = text.strip_suffix(b"\"]")?;
-    let start = from + memmem::rfind(body.get(from..)?, open)?;
+    let start = memchr::memrchr_iter(b'[', body).take_while(|&i| i >= from).find(|&i| body[i..].starts_with(open))?;
     let value = &body[start + open.len()..];
     *text = trim_end(&body[..start]);
     Some(value)
@@ -195,7 +202,7 @@ pub(super) fn read(text: &[u8]) -> Message<'_> {
     if let Some(v) = left.strip_prefix(b"[data \"") {
         m.data = v.strip_suffix(b"\"]");
     } else if let Some(v) = left.strip_prefix(b"[msg \"") {
-        match memmem::find_iter(v, b"\"] [data \"").find(|&i| bare_quote(v, i)) {
+        match DATA.find_iter(v).find(|&i| bare_quote(v, i)) {
             Some(i) => (m.msg, m.data) = (Some(&v[..i]), v[i + 10..].strip_suffix(b"\"]")),
             None => m.msg = v.strip_suffix(b"\"]"),
         }
@@ -205,7 +212,7 @@ pub(super) fn read(text: &[u8]) -> Message<'_> {
 
 /// Takes what Apache writes behind the brackets (`, referer: …`, in which quotes are escaped) off.
 fn cut_end(text: &[u8]) -> &[u8] {
-    match memmem::find_iter(text, b"\"], referer: ").find(|&i| bare_quote(text, i)) {
+    match REFERER.find_iter(text).find(|&i| bare_quote(text, i)) {
         Some(i) => &text[..i + 2],
         None => text,
     }
@@ -245,8 +252,8 @@ fn request<'a>(rest: &mut &'a [u8], from: usize, m: &mut Message<'a>) {
 
 /// The values of a stretch of tags, from the left.
 pub(super) fn tags(stretch: &[u8]) -> impl Iterator<Item = &[u8]> {
-    memmem::find_iter(stretch, b"[tag \"").filter_map(move |i| {
-        let v = &stretch[i + 6..];
+    memchr::memchr_iter(b'[', stretch).filter_map(move |i| {
+        let v = stretch[i..].strip_prefix(b"[tag \"")?;
         memchr::memchr(b'"', v).map(|n| &v[..n])
     })
 }

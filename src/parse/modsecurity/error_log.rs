@@ -24,7 +24,7 @@ struct Front<'a> {
 /// A bracket at the front and what is behind it and its blank. The address of a v6 client has brackets of its own.
 fn group(b: &[u8]) -> Option<(&[u8], &[u8])> {
     let b = b.strip_prefix(b"[")?;
-    memmem::find(b, b"] ").map(|i| (&b[..i], &b[i + 2..]))
+    memchr::memchr_iter(b']', b).find(|&i| b.get(i + 1) == Some(&b' ')).map(|i| (&b[..i], &b[i + 2..]))
 }
 
 fn front(carried: bool, b: &[u8]) -> Option<Front<'_>> {

@@ -1,5 +1,6 @@
 //! Lines of the index of a concurrent audit log.
 
+use super::brackets::unescape;
 use super::{category, header, peer, request_line, status, transaction};
 use crate::event::{Out, ParseError, field, time};
 use crate::parse::Context;
@@ -93,8 +94,18 @@ pub fn index_file(record: &[u8]) -> Option<(&[u8], u64, u64, &[u8])> {
     read(record.trim_ascii_start()).map(|l| (l.path, l.offset, l.size, l.md5))
 }
 
+/// Takes the escapes off.
+fn bare<'a>(v: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    if memchr::memchr(b'\\', v).is_none() {
+        return v;
+    }
+    scratch.clear();
+    unescape(v, scratch);
+    scratch
+}
+
 /// Parses one line: an event without a rule.
-pub(super) fn parse(ctx: &Context<'_>, b: &[u8], out: &mut Out<'_>) -> Result<(), ParseError> {
+pub(super) fn parse(ctx: &Context<'_>, b: &[u8], scratch: &mut Vec<u8>, out: &mut Out<'_>) -> Result<(), ParseError> {
     let l = read(b).ok_or(ParseError { expected: "a line of a concurrent index", offset: 0 })?;
     out.word(field::EVENT_DATASET, "modsecurity.audit");
     out.word(field::EVENT_KIND, "event");
@@ -109,12 +120,12 @@ pub(super) fn parse(ctx: &Context<'_>, b: &[u8], out: &mut Out<'_>) -> Result<()
     if l.user != b"-" {
         out.str(field::USER_NAME, l.user);
     }
-    request_line(l.request, out);
+    request_line(bare(l.request, scratch), out);
     status(l.status, out);
     out.int_text(field::HTTP_RESPONSE_BODY_BYTES, l.bytes);
     for (name, v) in [(&b"referer"[..], l.referer), (b"user-agent", l.agent)] {
         if v != b"-" {
-            header(name, v, out);
+            header(name, bare(v, scratch), out);
         }
     }
     out.str(field::MODSECURITY_AUDIT_FILE, l.path);

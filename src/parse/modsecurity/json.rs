@@ -197,15 +197,19 @@ impl Reader {
             gather.version = slot(j, scratch, out);
         }
         if wants_tags(out) {
+            let mut tag = |j: Json<'_>| match j {
+                Json::Str(t) => gather.tag(t, out),
+                j => with(j, scratch, |t| gather.tag(t, out)),
+            };
             for (_, j) in scanner.list(ids.tags, b) {
                 match j {
                     Json::Array(a) => {
                         let mut walk = Walk::new(a);
                         while let Some(j) = walk.element() {
-                            gather.tags.push(slot(j, scratch, out));
+                            tag(j);
                         }
                     }
-                    j => gather.tags.push(slot(j, scratch, out)),
+                    j => tag(j),
                 }
             }
         }
@@ -261,7 +265,7 @@ impl Reader {
         get(ids.logger).put_str(field::LOG_LOGGER, out);
         peer(client, b"", out);
         let m = brackets::read(message);
-        gather.message(&m, true, out);
+        gather.message(&m, false, out);
         if let Some(h) = m.hostname {
             header(b"host", h, out);
         }
