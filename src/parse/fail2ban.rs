@@ -12,7 +12,7 @@ use memchr::{memchr, memmem, memrchr};
 pub struct Parser {
     action: memmem::Finder<'static>,
     address: memmem::Finder<'static>,
-    module: Option<Field>,
+    failed: Option<Field>,
 }
 
 /// What stands before the message.
@@ -46,7 +46,7 @@ impl Parser {
     /// A parser for events of this schema and layout.
     pub fn new(schema: &Schema, layout: &Layout) -> Parser {
         let own = |name: &str| schema.get(name).filter(|&x| layout.slot(x).is_some());
-        Parser { action: memmem::Finder::new(b"' action '"), address: memmem::Finder::new(b"'ip': '"), module: own("fail2ban.action") }
+        Parser { action: memmem::Finder::new(b"' action '"), address: memmem::Finder::new(b"'ip': '"), failed: own("fail2ban.action") }
     }
 
     /// Whether a record is of this format, told cheaply and without doubt.
@@ -166,7 +166,7 @@ impl Parser {
         service(&rest[..i], out);
         let rest = &rest[i + self.action.needle().len()..];
         let Some(i) = memchr(b'\'', rest) else { return };
-        match self.module {
+        match self.failed {
             Some(own) => out.str(own, &rest[..i]),
             None => {
                 if let Some(own) = out.own() {
@@ -226,7 +226,7 @@ fn sure(text: &[u8]) -> bool {
 }
 
 /// Takes the header off, whichever there is.
-fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'_>>, record: &'a [u8]) -> Result<Head<'a>, ParseError> {
+fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'a>>, record: &'a [u8]) -> Result<Head<'a>, ParseError> {
     let mut h = Head::default();
     let mut at = 0;
     if stamp(record) {
@@ -257,6 +257,11 @@ fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'_>>, record: &'a [u8]) -> 
     let app = env.and_then(|e| e.app).filter(|a| is_app(a));
     if h.time.is_some() || (app.is_none() && h.host.is_none() && !(rest.first() == Some(&b'[') && (ctx.named || sure_of(rest)))) {
         return Err(ParseError { expected: "a header of Fail2ban", offset: at });
+    }
+    // Of its own syslog target the program is the logger.
+    h.logger = app.filter(|a| a.starts_with(b"fail2ban.")).unwrap_or_default();
+    if h.pid.is_empty() {
+        h.pid = env.and_then(|e| e.pid).unwrap_or_default();
     }
     (h.level, h.message) = levelled(rest.trim_ascii_start());
     Ok(h)

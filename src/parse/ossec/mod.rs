@@ -27,7 +27,7 @@ pub struct Parser {
 struct Names(Vec<(&'static str, Option<Field>)>);
 
 impl Names {
-    const ALL: [&'static str; 11] = [
+    const ALL: [&'static str; 10] = [
         "ossec.alert_id",
         "ossec.script",
         "ossec.source_location",
@@ -38,7 +38,6 @@ impl Names {
         "ossec.syscheck.gid_before",
         "ossec.syscheck.diff",
         "ossec.product_version",
-        "ossec.mail",
     ];
 
     fn new(schema: &Schema, layout: &Layout) -> Names {
