@@ -115,7 +115,19 @@ impl Parser {
                 instant(ctx, at, f::EVENT_START, out);
             }
             Said::Ban { id, restored } => {
-                finding(out, "alert", "denied", "ban", if restored { 20 } else if recidive { 70 } else { 50 });
+                finding(
+                    out,
+                    "alert",
+                    "denied",
+                    "ban",
+                    if restored {
+                        20
+                    } else if recidive {
+                        70
+                    } else {
+                        50
+                    },
+                );
                 if restored {
                     out.bool(f::FAIL2BAN_RESTORED, true);
                 }
@@ -272,7 +284,8 @@ fn sure_of(b: &[u8]) -> bool {
 /// Splits `NOTICE  message`; what begins with no level is all message.
 fn levelled(b: &[u8]) -> (&[u8], &[u8]) {
     let n = b.iter().take_while(|c| c.is_ascii_uppercase()).count();
-    let known = matches!(&b[..n], b"NOTICE" | b"INFO" | b"WARNING" | b"ERROR" | b"DEBUG" | b"CRITICAL" | b"TRACEDEBUG" | b"HEAVYDEBUG" | b"MSG" | b"WARN");
+    let known =
+        matches!(&b[..n], b"NOTICE" | b"INFO" | b"WARNING" | b"ERROR" | b"DEBUG" | b"CRITICAL" | b"TRACEDEBUG" | b"HEAVYDEBUG" | b"MSG" | b"WARN");
     match b.get(n) {
         Some(b' ') if known => (&b[..n], b[n..].trim_ascii_start()),
         _ => (&[], b),
@@ -367,7 +380,9 @@ fn duration(b: &[u8]) -> Option<i64> {
         if let Some(i) = memchr(b':', part) {
             let j = memrchr(b':', part).filter(|&j| j > i)?;
             let n = |b: &[u8]| std::str::from_utf8(b).ok()?.parse::<u32>().ok().map(i64::from);
-            total = total.checked_add((n(&part[..i])? * 3600 + n(&part[i + 1..j])? * 60).checked_mul(SECOND)?.checked_add(decimal(&part[j + 1..], SECOND)?)?)?;
+            total = total.checked_add(
+                (n(&part[..i])? * 3600 + n(&part[i + 1..j])? * 60).checked_mul(SECOND)?.checked_add(decimal(&part[j + 1..], SECOND)?)?,
+            )?;
             continue;
         }
         if matches!(part, b"day" | b"days") {
@@ -519,7 +534,11 @@ mod tests {
         let filed = "2026-11-23T04:51:15.176000Z";
         let carried = "2026-11-23T10:00:00.000000Z";
         for (env, s, want) in [
-            (None, "2026-11-23 05:51:15,176 fail2ban.actions        [8739]: NOTICE  [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "8739", "notice"]),
+            (
+                None,
+                "2026-11-23 05:51:15,176 fail2ban.actions        [8739]: NOTICE  [j] Ban 192.0.2.1",
+                [filed, "fail2ban.actions", "8739", "notice"],
+            ),
             (None, "2026-11-23 05:51:15,176 fail2ban.actions [99]: NOTICE [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "99", "notice"]),
             (None, "2026-11-23 05:51:15,176 fail2ban.actions[99]: NOTICE [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "99", "notice"]),
             (None, "2026-11-23 05:51:15,176 fail2ban.actions: WARNING [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "", "warning"]),

@@ -45,9 +45,12 @@ impl Names {
     }
 
     fn put(&self, name: &'static str, text: &[u8], out: &mut Out<'_>) {
+        if text.is_empty() {
+            return;
+        }
         if let Some(field) = self.0.iter().find(|(n, _)| *n == name).and_then(|(_, x)| *x) {
             out.str(field, text);
-        } else {
+        } else if out.own().is_some() {
             keep(&name.split('.').collect::<Vec<_>>(), text, out);
         }
     }
@@ -381,15 +384,26 @@ mod tests {
         let of = [f::SOURCE_IP, f::USER_NAME, f::RULE_CATEGORY, f::FILE_PATH, f::MESSAGE];
         for (s, want) in [
             ("** Alert 1.1: - a,\n2026 Nov 23 10:00:00 h->/l\nRule: 1 (level 3) -> 'c'\nx\nUser: root\nSrc IP: 192.0.2.66\n", ["", "", "a", "", "x"]),
-            ("** Alert 1.1: - a,\n2026 Nov 23 10:00:00 h->/l\nRule: 1 (level 3) -> 'c'\nNew file '/x' added to the file system.\n",
-             ["", "", "a", "", "New file '/x' added to the file system."]),
-            ("Alert Level: 3; Rule: 1 - c; Location: h->/l; classification:  a,; user: eve; srcip: 192.0.2.66; x", ["", "eve", "a", "", "srcip: 192.0.2.66; x"]),
-            ("crit=3 id=1 description=\"c\" component=\"h->/l\", classification=\" a,\", acct=\"eve\", src_ip=\"192.0.2.66\", message=\"x\"",
-             ["", "eve", "a", "", ""]),
-            ("CEF:0|O|OSSEC HIDS|v|1|c|3|dvc=m cs1Label=Location cs1=h->/l classification= a, src=192.0.2.1 suser=eve msg=x src=192.0.2.66 suser=root",
-             ["192.0.2.1", "eve", "a", "", "x src=192.0.2.66 suser=root"]),
-            (r#"{"crit":3,"id":1,"component":"h->/l","classification":" a,","description":"c","message":"\",\"src_ip\":\"192.0.2.66"}"#,
-             ["", "", "a", "", "\",\"src_ip\":\"192.0.2.66"]),
+            (
+                "** Alert 1.1: - a,\n2026 Nov 23 10:00:00 h->/l\nRule: 1 (level 3) -> 'c'\nNew file '/x' added to the file system.\n",
+                ["", "", "a", "", "New file '/x' added to the file system."],
+            ),
+            (
+                "Alert Level: 3; Rule: 1 - c; Location: h->/l; classification:  a,; user: eve; srcip: 192.0.2.66; x",
+                ["", "eve", "a", "", "srcip: 192.0.2.66; x"],
+            ),
+            (
+                "crit=3 id=1 description=\"c\" component=\"h->/l\", classification=\" a,\", acct=\"eve\", src_ip=\"192.0.2.66\", message=\"x\"",
+                ["", "eve", "a", "", ""],
+            ),
+            (
+                "CEF:0|O|OSSEC HIDS|v|1|c|3|dvc=m cs1Label=Location cs1=h->/l classification= a, src=192.0.2.1 suser=eve msg=x src=192.0.2.66 suser=root",
+                ["192.0.2.1", "eve", "a", "", "x src=192.0.2.66 suser=root"],
+            ),
+            (
+                r#"{"crit":3,"id":1,"component":"h->/l","classification":" a,","description":"c","message":"\",\"src_ip\":\"192.0.2.66"}"#,
+                ["", "", "a", "", "\",\"src_ip\":\"192.0.2.66"],
+            ),
         ] {
             assert_eq!(fields(Some(&env), s, &of), want, "{s}");
         }
