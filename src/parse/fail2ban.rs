@@ -12,7 +12,7 @@ use memchr::{memchr, memmem, memrchr};
 pub struct Parser {
     action: memmem::Finder<'static>,
     address: memmem::Finder<'static>,
-    module: Option<Field>,
+    failed: Option<Field>,
 }
 
 /// What stands before the message.
@@ -46,7 +46,7 @@ impl Parser {
     /// A parser for events of this schema and layout.
     pub fn new(schema: &Schema, layout: &Layout) -> Parser {
         let own = |name: &str| schema.get(name).filter(|&x| layout.slot(x).is_some());
-        Parser { action: memmem::Finder::new(b"' action '"), address: memmem::Finder::new(b"'ip': '"), module: own("fail2ban.action") }
+        Parser { action: memmem::Finder::new(b"' action '"), address: memmem::Finder::new(b"'ip': '"), failed: own("fail2ban.action") }
     }
 
     /// Whether a record is of this format, told cheaply and without doubt.
@@ -61,10 +61,7 @@ impl Parser {
         }
         match record.first() {
             Some(b'0'..=b'9') => stamp(record) && record[24..].starts_with(b"fail2ban."),
-            Some(b'[') => match jail(record) {
-                Some((jail, text)) => !jail.contains(&b' ') && sure(text),
-                None => false,
-            },
+            Some(b'[') => sure_of(record),
             Some(_) => journal(record).is_some(),
             None => false,
         }
@@ -118,7 +115,19 @@ impl Parser {
                 instant(ctx, at, f::EVENT_START, out);
             }
             Said::Ban { id, restored } => {
-                finding(out, "alert", "denied", "ban", if restored { 20 } else if recidive { 70 } else { 50 });
+                finding(
+                    out,
+                    "alert",
+                    "denied",
+                    "ban",
+                    if restored {
+                        20
+                    } else if recidive {
+                        70
+                    } else {
+                        50
+                    },
+                );
                 if restored {
                     out.bool(f::FAIL2BAN_RESTORED, true);
                 }
@@ -166,7 +175,7 @@ impl Parser {
         service(&rest[..i], out);
         let rest = &rest[i + self.action.needle().len()..];
         let Some(i) = memchr(b'\'', rest) else { return };
-        match self.module {
+        match self.failed {
             Some(own) => out.str(own, &rest[..i]),
             None => {
                 if let Some(own) = out.own() {
@@ -226,7 +235,7 @@ fn sure(text: &[u8]) -> bool {
 }
 
 /// Takes the header off, whichever there is.
-fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'_>>, record: &'a [u8]) -> Result<Head<'a>, ParseError> {
+fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'a>>, record: &'a [u8]) -> Result<Head<'a>, ParseError> {
     let mut h = Head::default();
     let mut at = 0;
     if stamp(record) {
@@ -258,18 +267,25 @@ fn head<'a>(ctx: &Context<'_>, env: Option<&Envelope<'_>>, record: &'a [u8]) -> 
     if h.time.is_some() || (app.is_none() && h.host.is_none() && !(rest.first() == Some(&b'[') && (ctx.named || sure_of(rest)))) {
         return Err(ParseError { expected: "a header of Fail2ban", offset: at });
     }
+    // Of its own syslog target the program is the logger.
+    h.logger = app.filter(|a| a.starts_with(b"fail2ban.")).unwrap_or_default();
+    if h.pid.is_empty() {
+        h.pid = env.and_then(|e| e.pid).unwrap_or_default();
+    }
     (h.level, h.message) = levelled(rest.trim_ascii_start());
     Ok(h)
 }
 
+/// The same of a whole record: jails have no blanks in their names.
 fn sure_of(b: &[u8]) -> bool {
-    jail(b).is_some_and(|(_, text)| sure(text))
+    jail(b).is_some_and(|(jail, text)| !jail.contains(&b' ') && sure(text))
 }
 
 /// Splits `NOTICE  message`; what begins with no level is all message.
 fn levelled(b: &[u8]) -> (&[u8], &[u8]) {
     let n = b.iter().take_while(|c| c.is_ascii_uppercase()).count();
-    let known = matches!(&b[..n], b"NOTICE" | b"INFO" | b"WARNING" | b"ERROR" | b"DEBUG" | b"CRITICAL" | b"TRACEDEBUG" | b"HEAVYDEBUG" | b"MSG" | b"WARN");
+    let known =
+        matches!(&b[..n], b"NOTICE" | b"INFO" | b"WARNING" | b"ERROR" | b"DEBUG" | b"CRITICAL" | b"TRACEDEBUG" | b"HEAVYDEBUG" | b"MSG" | b"WARN");
     match b.get(n) {
         Some(b' ') if known => (&b[..n], b[n..].trim_ascii_start()),
         _ => (&[], b),
@@ -364,7 +380,9 @@ fn duration(b: &[u8]) -> Option<i64> {
         if let Some(i) = memchr(b':', part) {
             let j = memrchr(b':', part).filter(|&j| j > i)?;
             let n = |b: &[u8]| std::str::from_utf8(b).ok()?.parse::<u32>().ok().map(i64::from);
-            total = total.checked_add((n(&part[..i])? * 3600 + n(&part[i + 1..j])? * 60).checked_mul(SECOND)?.checked_add(decimal(&part[j + 1..], SECOND)?)?)?;
+            total = total.checked_add(
+                (n(&part[..i])? * 3600 + n(&part[i + 1..j])? * 60).checked_mul(SECOND)?.checked_add(decimal(&part[j + 1..], SECOND)?)?,
+            )?;
             continue;
         }
         if matches!(part, b"day" | b"days") {
@@ -470,3 +488,195 @@ fn service(jail: &[u8], out: &mut Out<'_>) {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Arena, Event, Own, Slot, Value};
+    use crate::parse::Estate;
+    use jiff::tz::TimeZone;
+
+    fn with<T>(env: Option<&Envelope<'_>>, record: &[u8], show: impl FnOnce(Result<Event<'_>, ParseError>) -> T) -> T {
+        let schema = Schema::default();
+        let layout = Layout::full(&schema);
+        let (mut arena, mut slots, mut own) = (Arena::default(), vec![Slot::Missing; layout.len()], Own::default());
+        let (zone, estate) = (TimeZone::fixed(jiff::tz::offset(1)), Estate::default());
+        let ctx = Context { zone: &zone, near: Timestamp(0), named: false, estate: &estate };
+        let mut out = Out::new(record, &mut arena, &mut slots, &layout, Some(&mut own));
+        let r = Parser::new(&schema, &layout).parse(&ctx, env, record, &mut out);
+        show(r.map(|()| Event::new(record, &arena, &slots, &layout)))
+    }
+
+    fn text(v: Value<'_>) -> String {
+        match v {
+            Value::Missing => String::new(),
+            Value::Str(s) => String::from_utf8_lossy(s).into_owned(),
+            Value::Time(t) => t.to_string(),
+            Value::Ip(ip) => ip.to_string(),
+            Value::Int(n) => n.to_string(),
+            v => format!("{v:?}"),
+        }
+    }
+
+    fn fields(env: Option<&Envelope<'_>>, record: &str, of: &[Field]) -> Vec<String> {
+        with(env, record.as_bytes(), |e| {
+            let e = e.expect(record);
+            of.iter().map(|&x| text(e.get(x))).collect()
+        })
+    }
+
+    fn app(app: &'static str) -> Envelope<'static> {
+        Envelope { time: Some(Timestamp(1_795_428_000_000_000_000)), host: Some(b"gate"), app: Some(app.as_bytes()), ..Envelope::default() }
+    }
+
+    #[test]
+    fn headers_of_every_version_and_target() {
+        let of = [f::TIMESTAMP, f::LOG_LOGGER, f::PROCESS_PID, f::LOG_LEVEL, f::EVENT_ACTION, f::SOURCE_IP];
+        let filed = "2026-11-23T04:51:15.176000Z";
+        let carried = "2026-11-23T10:00:00.000000Z";
+        for (env, s, want) in [
+            (
+                None,
+                "2026-11-23 05:51:15,176 fail2ban.actions        [8739]: NOTICE  [j] Ban 192.0.2.1",
+                [filed, "fail2ban.actions", "8739", "notice"],
+            ),
+            (None, "2026-11-23 05:51:15,176 fail2ban.actions [99]: NOTICE [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "99", "notice"]),
+            (None, "2026-11-23 05:51:15,176 fail2ban.actions[99]: NOTICE [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "99", "notice"]),
+            (None, "2026-11-23 05:51:15,176 fail2ban.actions: WARNING [j] Ban 192.0.2.1", [filed, "fail2ban.actions", "", "warning"]),
+            (Some(app("fail2ban.actions")), "NOTICE [j] Ban 192.0.2.1", [carried, "fail2ban.actions", "", "notice"]),
+            (Some(app("fail2ban-server")), "fail2ban.actions        [7]: NOTICE  [j] Ban 192.0.2.1", [carried, "fail2ban.actions", "7", "notice"]),
+            (Some(app("fail2ban")), "[j] Ban 192.0.2.1", [carried, "", "", ""]),
+            (None, "gate fail2ban[7]: [j] Ban 192.0.2.1", ["", "", "7", ""]),
+            (None, "[j] Ban 192.0.2.1", ["", "", "", ""]),
+        ] {
+            assert!(Parser::recognise(env.as_ref(), s.as_bytes()), "{s}");
+            let want: Vec<_> = want.into_iter().chain(["ban", "192.0.2.1"]).collect();
+            assert_eq!(fields(env.as_ref(), s, &of), want, "{s}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_not_recognised() {
+        for s in [
+            "[info] Found 3 files - 2026-11-23 05:51:15",
+            "[error] Ban eve",
+            "[Mon Nov 23 05:41:34 2026] Ban 192.0.2.1",
+            "[j] Found 192.0.2.1",
+            "2026-11-23 05:51:15,176 myapp.actions [8739]: NOTICE [j] Ban 192.0.2.1",
+            "gate fail2bantest[7]: [j] Ban 192.0.2.1",
+            "",
+            "[",
+            "[]",
+        ] {
+            assert!(!Parser::recognise(None, s.as_bytes()), "{s}");
+            assert!(with(None, s.as_bytes(), |e| e.is_err()), "{s}");
+        }
+        assert!(!Parser::recognise(Some(&app("fail2banish")), b"[j] x"));
+    }
+
+    #[test]
+    fn each_message_and_its_id() {
+        let t = Some(&b"2026-11-23 05:51:14"[..]);
+        for (s, want) in [
+            ("Found 192.0.2.1 - 2026-11-23 05:51:14", Said::Found { id: b"192.0.2.1", at: t }),
+            ("Found a - b - 2026-11-23 05:51:14", Said::Found { id: b"a - b", at: t }),
+            ("Found 192.0.2.1", Said::Found { id: b"192.0.2.1", at: None }),
+            ("Found 192.0.2.1, bad - 2026-11-23 05:51:14, 1 # -> 2.0", Said::Observed { id: b"192.0.2.1", at: t }),
+            ("Found 192.0.2.1, bad - 2026-11-23 05:51:14, 1 # -> 2.0, Ban", Said::Observed { id: b"192.0.2.1", at: t }),
+            ("Ban 203.0.113.0/24", Said::Ban { id: b"203.0.113.0/24", restored: false }),
+            ("Ban eve already banned", Said::Ban { id: b"eve already banned", restored: false }),
+            ("Restore Ban 2001:db8::1", Said::Ban { id: b"2001:db8::1", restored: true }),
+            ("Unban user name", Said::Unban { id: b"user name" }),
+            ("Repeal Ban 192.0.2.1", Said::Unban { id: b"192.0.2.1" }),
+            ("192.0.2.1 already banned", Said::Already { id: b"192.0.2.1" }),
+            ("Increase Ban a (b) (2 # 8s -> x)", Said::Increase { id: b"a (b)", terms: b"2 # 8s -> x)" }),
+            ("Ignore 192.0.2.1 by ignoreself rule", Said::Ignore { id: b"192.0.2.1" }),
+            ("Ignore x by y by ip", Said::Ignore { id: b"x by y" }),
+            ("IP 192.0.2.1 is bad: 1 # last 2026-11-23 05:51:14 - incr 8s to 32.0s", Said::Bad { id: b"192.0.2.1" }),
+            ("Flush ticket(s) with x", Said::Other),
+            ("Bans are lifted", Said::Other),
+        ] {
+            assert_eq!(said(s.as_bytes(), false), want, "{s}");
+        }
+        assert!(matches!(said(b"Found x", true), Said::Observed { .. }), "the observer repeats what the filter has said");
+    }
+
+    #[test]
+    fn ids_that_are_no_addresses_are_addresses_as_text() {
+        let of = [f::SOURCE_IP, f::CLIENT_IP, f::SOURCE_ADDRESS];
+        for (id, want) in [
+            ("192.0.2.1", ["192.0.2.1", "192.0.2.1", ""]),
+            ("2001:0db8:0:0:0:0:0:1", ["2001:db8::1", "2001:db8::1", ""]),
+            ("::ffff:192.0.2.1", ["192.0.2.1", "192.0.2.1", ""]),
+            ("203.0.113.0/24", ["", "", "203.0.113.0/24"]),
+            ("203.0.113.x", ["", "", "203.0.113.x"]),
+            ("mail.example.net", ["", "", "mail.example.net"]),
+            ("eve] Ban 192.0.2.66", ["", "", "eve] Ban 192.0.2.66"]),
+        ] {
+            let s = format!("2026-11-23 05:51:15,176 fail2ban.actions [8739]: NOTICE  [sshd] Ban {id}");
+            assert_eq!(fields(None, &s, &of), want, "{s}");
+        }
+    }
+
+    #[test]
+    fn durations_as_every_version_writes_them() {
+        for (s, want) in [
+            ("8s", Some(8)),
+            ("32.0s", Some(32)),
+            ("20m", Some(1200)),
+            ("0:50:00", Some(3000)),
+            ("7:57:25", Some(28_645)),
+            ("1 day, 0:00:01", Some(86_401)),
+            ("2w 6d", Some(1_728_000)),
+            ("1y 1w 1d", Some(373 * 86_400)),
+            ("600", Some(600)),
+            ("permanent", None),
+            ("", None),
+            ("1:2", None),
+            ("99999999999999999999s", None),
+            ("9999999999y", None),
+        ] {
+            assert_eq!(duration(s.as_bytes()), want.map(|n: i64| n * SECOND), "{s}");
+        }
+        assert_eq!(duration(b"1.5s"), Some(3 * SECOND / 2));
+    }
+
+    #[test]
+    fn the_first_line_decides_and_the_rest_stays_in_the_message() {
+        let s = "2026-11-23 05:51:15,176 fail2ban.action [1]: DEBUG   iptables -N x\n[sshd] Ban 192.0.2.66";
+        assert_eq!(fields(None, s, &[f::EVENT_DATASET, f::SOURCE_IP, f::MESSAGE]), ["fail2ban.server", "", "iptables -N x\n[sshd] Ban 192.0.2.66"]);
+        let s = "2026-11-23 05:51:15,176 fail2ban.actions [1]: NOTICE  [sshd] Ban 192.0.2.1\nTraceback";
+        assert_eq!(fields(None, s, &[f::EVENT_ACTION, f::SOURCE_IP]), ["ban", "192.0.2.1"]);
+    }
+
+    #[test]
+    fn severities_and_services() {
+        let of = [f::EVENT_KIND, f::EVENT_SEVERITY, f::SERVICE_NAME];
+        for (s, want) in [
+            ("[sshd] Ban 192.0.2.1", ["alert", "50", "sshd"]),
+            ("[recidive] Ban 192.0.2.1", ["alert", "70", ""]),
+            ("[recidive] Restore Ban 192.0.2.1", ["alert", "20", ""]),
+            ("[nginx-http-auth] Found 192.0.2.1 - 2026-11-23 05:51:15", ["alert", "20", "nginx"]),
+            ("[postfix-sasl] Unban 192.0.2.1", ["event", "0", "postfix"]),
+            ("[sshguard] Increase Ban 192.0.2.1 (2 # 8s -> 2026-11-23 05:51:15)", ["event", "70", ""]),
+            ("Failed to execute ban jail 'sshd' action 'x' info 'y': z", ["event", "60", "sshd"]),
+        ] {
+            let s = format!("2026-11-23 05:51:15,176 fail2ban.x [1]: NOTICE  {s}");
+            assert_eq!(fields(None, &s, &of), want, "{s}");
+        }
+    }
+
+    #[test]
+    fn any_cut_of_a_record_is_an_event_or_an_error() {
+        for s in [
+            "2026-11-23 05:51:15,176 fail2ban.actions        [8739]: NOTICE  [sshd] Increase Ban 192.0.2.1 (2 # 32.0s -> 2026-11-23 05:51:59)",
+            "gate fail2ban[15699]: [postfix-sasl] Found 192.0.2.3, bad - 2026-11-23 05:51:14, 1 # -> 2.0",
+            "2026-11-23 05:51:15,176 fail2ban.actions [1]: ERROR  Failed to execute ban jail 'a' action 'b' info 'ActionInfo({'ip': '192.0.2.1'",
+        ] {
+            for n in 0..=s.len() {
+                with(None, &s.as_bytes()[..n], |_| ());
+                with(Some(&app("fail2ban")), &s.as_bytes()[..n], |_| ());
+                Parser::recognise(None, &s.as_bytes()[..n]);
+            }
+        }
+    }
+}

@@ -19,7 +19,6 @@ pub(super) fn is_header(b: &[u8]) -> bool {
 struct Header<'a> {
     seconds: u32,
     id: &'a [u8],
-    mail: bool,
     groups: &'a [u8],
 }
 
@@ -40,16 +39,16 @@ fn header(line: &[u8]) -> Option<Header<'_>> {
         _ => return None,
     };
     let rest = rest.trim_ascii_start();
-    let (mail, rest) = match rest.strip_prefix(b"mail") {
-        Some(r) => (true, r[memchr(b' ', r).unwrap_or(r.len())..].trim_ascii_start()),
-        None => (false, rest),
+    let rest = match rest.strip_prefix(b"mail") {
+        Some(r) => r[memchr(b' ', r).unwrap_or(r.len())..].trim_ascii_start(),
+        None => rest,
     };
     let groups = match rest {
         [] => rest,
         [b'-', r @ ..] => r.trim_ascii(),
         _ => return None,
     };
-    Some(Header { seconds, id, mail, groups })
+    Some(Header { seconds, id, groups })
 }
 
 /// The text between the first and the last quote of `-> 'comment'`: straight ones, double ones of old versions, or
@@ -161,9 +160,6 @@ pub(super) fn parse(record: &[u8], own: &Names, out: &mut Out<'_>) -> Result<(),
     super::write(&a, own, out);
     own.put("ossec.source_location", super::some(src_geo), out);
     own.put("ossec.destination_location", super::some(dst_geo), out);
-    if head.mail {
-        own.put("ossec.mail", b"mail", out);
-    }
     if out.own().is_some() {
         for l in record[labels..rule_at].split(|&c| c == b'\n') {
             if let Some(i) = memmem::find(l, b": ") {
@@ -184,15 +180,15 @@ mod tests {
 
     #[test]
     fn headers_of_every_version() {
-        let h = |seconds, id: &'static str, mail, groups: &'static str| Some(Header { seconds, id: id.as_bytes(), mail, groups: groups.as_bytes() });
+        let h = |seconds, id: &'static str, groups: &'static str| Some(Header { seconds, id: id.as_bytes(), groups: groups.as_bytes() });
         for (line, want) in [
-            ("** Alert 1795412828.1: mail  - ossec,", h(1795412828, "1795412828.1", true, "ossec,")),
-            ("** Alert 1795412828.2: - ossec,syscheck,", h(1795412828, "1795412828.2", false, "ossec,syscheck,")),
-            ("** Alert 1510376428.465: - syslog,sudo", h(1510376428, "1510376428.465", false, "syslog,sudo")),
-            ("** Alert 1185590911.25661: mailsl  - syslog,errors,", h(1185590911, "1185590911.25661", true, "syslog,errors,")),
-            ("** Alert 1152058913.238: mail", h(1152058913, "1152058913.238", true, "")),
-            ("** Alert 1152058913.238:", h(1152058913, "1152058913.238", false, "")),
-            ("** Alert 1152058913.238: - ", h(1152058913, "1152058913.238", false, "")),
+            ("** Alert 1795412828.1: mail  - ossec,", h(1795412828, "1795412828.1", "ossec,")),
+            ("** Alert 1795412828.2: - ossec,syscheck,", h(1795412828, "1795412828.2", "ossec,syscheck,")),
+            ("** Alert 1510376428.465: - syslog,sudo", h(1510376428, "1510376428.465", "syslog,sudo")),
+            ("** Alert 1185590911.25661: mailsl  - syslog,errors,", h(1185590911, "1185590911.25661", "syslog,errors,")),
+            ("** Alert 1152058913.238: mail", h(1152058913, "1152058913.238", "")),
+            ("** Alert 1152058913.238:", h(1152058913, "1152058913.238", "")),
+            ("** Alert 1152058913.238: - ", h(1152058913, "1152058913.238", "")),
             ("** Alert 1152058913", None),
             ("** Alert x.1: - a", None),
             ("** Alert 1152058913.238; - a", None),

@@ -252,8 +252,24 @@ fn cef<'a>(b: &'a [u8], mut a: Alert<'a>, own: &Names, scratch: &mut Vec<u8>, ou
     a.capped = true;
 
     const KEYS: [&[u8]; 18] = [
-        b"dvc", b"cs1Label", b"cs1", b"cs2Label", b"cs2", b"cs3Label", b"cs3", b"classification", b"src", b"dpt", b"spt", b"fname", b"dhost",
-        b"shost", b"suser", b"dst", b"fhash", b"fileHash",
+        b"dvc",
+        b"cs1Label",
+        b"cs1",
+        b"cs2Label",
+        b"cs2",
+        b"cs3Label",
+        b"cs3",
+        b"classification",
+        b"src",
+        b"dpt",
+        b"spt",
+        b"fname",
+        b"dhost",
+        b"shost",
+        b"suser",
+        b"dst",
+        b"fhash",
+        b"fileHash",
     ];
     let mut labels: [(&[u8], &[u8]); 3] = [(&[], &[]); 3];
     let (mut name, mut user): (&[u8], &[u8]) = (&[], &[]);

@@ -38,18 +38,9 @@ fn read(b: &[u8]) -> Option<Response<'_>> {
     }
     let i = word(rest)?;
     let (verb, rest) = (&rest[..i], rest[i + 1..].trim_ascii_end());
-    // From the right: the user may hold blanks. Wazuh and agents add `(program) path` behind the rule.
-    let rest = rest.split(|&c| c == b' ');
-    let mut words: [&[u8]; 4] = [&[]; 4];
-    let mut n = 0;
-    for w in rest.clone() {
-        if n == 4 {
-            break;
-        }
-        words[n] = w;
-        n += 1;
-    }
-    let [user, ip, alert, rule] = words;
+    // Agents add the program and a path behind the rule.
+    let mut words = rest.split(|&c| c == b' ');
+    let [user, ip, alert, rule] = std::array::from_fn(|_| words.next().unwrap_or_default());
     let dot = memchr(b'.', alert)?;
     let number = |b: &[u8]| !b.is_empty() && b.iter().all(u8::is_ascii_digit);
     let fits = matches!(verb, b"add" | b"delete") && number(&alert[..dot]) && number(&alert[dot + 1..]) && number(rule);

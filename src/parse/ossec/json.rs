@@ -225,7 +225,21 @@ impl Reader {
         if sid.is_empty() {
             return Err(ParseError { expected: "`rule.sidid`", offset: 0 });
         }
-        let mut a = Alert { id, level: number(level), sid, comment, groups: group, src_ip, src_port, dst_ip, dst_port, user, src_user, log, ..Alert::default() };
+        let mut a = Alert {
+            id,
+            level: number(level),
+            sid,
+            comment,
+            groups: group,
+            src_ip,
+            src_port,
+            dst_ip,
+            dst_port,
+            user,
+            src_user,
+            log,
+            ..Alert::default()
+        };
         a.time = std::str::from_utf8(time).ok().and_then(|s| s.parse::<i64>().ok()).and_then(|ms| ms.checked_mul(1_000_000)).map(Timestamp);
         joined.clear();
         if group.is_empty() {
@@ -292,7 +306,8 @@ impl Reader {
             return Ok(());
         };
         let Form { scanner, ids, own: fields, scratch } = syslog;
-        let [level, sid, location, groups, comment, log, user, src_ip, src_port, dst_ip, dst_port, path, m0, m1, s0, s1] = texts(scanner, ids, scratch, b);
+        let [level, sid, location, groups, comment, log, user, src_ip, src_port, dst_ip, dst_port, path, m0, m1, s0, s1] =
+            texts(scanner, ids, scratch, b);
         a = Alert { level: number(level), sid, location, groups, comment, log, user, src_ip, src_port, dst_ip, dst_port, ..a };
         a.file = syscheck::File { path, md5: [m0, m1].map(unquote), sha1: [s0, s1].map(unquote), ..Default::default() };
         a.file.read(log);
