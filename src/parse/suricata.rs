@@ -319,8 +319,9 @@ impl Parser {
         if z == Slot::Missing {
             dest.put_str(f::DESTINATION_ADDRESS, out);
         }
-        get(ids.src_port).put_port(f::SOURCE_PORT, out);
-        get(ids.dest_port).put_port(f::DESTINATION_PORT, out);
+        // As the record gives them: where the sensor writes 0, it saw 0.
+        get(ids.src_port).put_int(f::SOURCE_PORT, out);
+        get(ids.dest_port).put_int(f::DESTINATION_PORT, out);
         if !out.wants(f::CLIENT_IP) && !out.wants(f::SERVER_IP) && !out.wants(f::CLIENT_PORT) && !out.wants(f::SERVER_PORT) {
             return;
         }
@@ -844,13 +845,15 @@ fn alert_line(b: &[u8]) -> Option<Line<'_>> {
     // The message is the rule writer's and may hold anything: the marks are looked for from the right.
     let at = memchr::memmem::rfind(text, b"[Priority: ")?;
     let (priority, rest) = text[at + 11..].split_at(memchr::memchr(b']', &text[at + 11..])?);
-    let mut msg = text[..at].trim_ascii();
+    let one = |m| <[u8]>::strip_suffix(m, b" ").unwrap_or(m);
+    let mut msg = one(&text[..at]);
     let mut class = &b""[..];
     if let (Some(i), true) = (memchr::memmem::rfind(msg, b"[Classification: "), msg.ends_with(b"]")) {
         class = &msg[i + 17..msg.len() - 1];
-        msg = msg[..i].trim_ascii();
+        msg = one(&msg[..i]);
     }
-    msg = msg.strip_suffix(b"[**]").unwrap_or(msg).trim_ascii();
+    msg = msg.strip_suffix(b"[**]").map_or(msg, one);
+    msg = msg.strip_prefix(b" ").unwrap_or(msg);
     number(priority).then_some(Line { verdict, gid, sid, rev, msg, class, priority, rest: &rest[1..] })
 }
 
