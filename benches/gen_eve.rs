@@ -87,10 +87,10 @@ pub fn eve(n: usize, seed: u64) -> Vec<u8> {
             "alert" => {
                 let (name, class, severity) = SIGNATURES[r.below(5) as usize];
                 let sid = 2_000_000 + r.below(60_000);
-                let (rev, payload, packet) = (r.below(20) + 1, r.base64(180), r.base64(120));
+                let (rev, payload, packet) = (r.below(20) + 1, r.base64(60), r.base64(40));
                 writeln!(
                     out,
-                    r#"{head},"pkt_src":"wire/pcap","community_id":"{community}","tx_id":0,"alert":{{"action":"allowed","gid":1,"signature_id":{sid},"rev":{rev},"signature":"{name}","category":"{class}","severity":{severity},"metadata":{{"affected_product":["Any"],"attack_target":["Server"],"created_at":["2019_07_26"],"deployment":["Perimeter"],"signature_severity":["Major"],"updated_at":["2024_03_08"],"mitre_technique_id":["T1190"],"mitre_tactic_id":["TA0001"]}}}},{http}}},"app_proto":"http","direction":"to_server","flow":{{"pkts_toserver":{pu},"pkts_toclient":{pd},"bytes_toserver":{bu},"bytes_toclient":{bd},"start":"{time}","src_ip":"{src}","dest_ip":"{dest}","src_port":{sp},"dest_port":{dp}}},"payload":"{payload}","payload_printable":"GET / HTTP/1.1\r\nHost: {}\r\n","stream":0,"packet":"{packet}","packet_info":{{"linktype":1}}}}"#,
+                    r#"{head},"pkt_src":"wire/pcap","community_id":"{community}","tx_id":0,"alert":{{"action":"allowed","gid":1,"signature_id":{sid},"rev":{rev},"signature":"{name}","category":"{class}","severity":{severity},"metadata":{{"attack_target":["Server"],"created_at":["2019_07_26"],"signature_severity":["Major"],"updated_at":["2024_03_08"],"mitre_technique_id":["T1190"],"mitre_tactic_id":["TA0001"]}}}},{http}}},"app_proto":"http","direction":"to_server","flow":{{"pkts_toserver":{pu},"pkts_toclient":{pd},"bytes_toserver":{bu},"bytes_toclient":{bd},"start":"{time}","src_ip":"{src}","dest_ip":"{dest}","src_port":{sp},"dest_port":{dp}}},"payload":"{payload}","payload_printable":"GET / HTTP/1.1\r\nHost: {}\r\n","stream":0,"packet":"{packet}","packet_info":{{"linktype":1}}}}"#,
                     HOSTS[0]
                 )
             }
