@@ -5,7 +5,7 @@
 
 use super::json::{Json, PathId, Paths, Scanner};
 use super::{Context, syslog::Envelope};
-use crate::event::field::{self as f, Field, TABLE};
+use crate::event::field::{Field, TABLE};
 use crate::event::{Layout, Out, ParseError, Schema, Type};
 
 /// The parser; one for each worker.
@@ -80,6 +80,7 @@ impl Parser {
 mod tests {
     use super::super::json::tests::{context, event};
     use super::*;
+    use crate::event::field as f;
     use crate::event::{Arena, Batch, Event, Own, Slot, Timestamp, json};
     use proptest::prelude::*;
 

@@ -107,6 +107,7 @@ fn empty(v: &[u8]) -> bool {
     matches!(v, b"" | b"<NA>" | b"null" | b"(none)" | b"N/A")
 }
 
+#[inline(always)]
 fn known(j: Json<'_>) -> Json<'_> {
     match j {
         Json::Str(s) if empty(s) => Json::Missing,
@@ -636,4 +637,19 @@ fn value(key: &[u8], v: &[u8], out: &mut Out<'_>) -> bool {
     };
     out.str(field, v);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::{event, samples};
+    use super::*;
+
+    #[test]
+    fn the_samples_become_their_events() {
+        let mut parser = None;
+        samples("falco", |schema, line| {
+            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
+            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
+        });
+    }
 }

@@ -101,6 +101,13 @@ path_ids! {
     sha1 "fileinfo.sha1" FILE_HASH_SHA1;
     sha256 "fileinfo.sha256" FILE_HASH_SHA256;
     // What is looked at and stays where it is in the output as well.
+    in_alert "alert" EVENT_KIND;
+    in_flow "flow" EVENT_KIND;
+    in_netflow "netflow" EVENT_KIND;
+    in_http "http" EVENT_KIND;
+    in_dns "dns" EVENT_KIND;
+    in_tls "tls" EVENT_KIND;
+    in_file "fileinfo" EVENT_KIND;
     direction "direction" CLIENT_IP SERVER_IP CLIENT_PORT SERVER_PORT SOURCE_BYTES DESTINATION_BYTES SOURCE_PACKETS DESTINATION_PACKETS;
     xff "xff" CLIENT_IP;
     alert_xff "alert.xff" CLIENT_IP;
@@ -146,7 +153,7 @@ impl Parser {
     pub fn new(schema: &Schema, layout: &Layout) -> Parser {
         let mut paths = Paths::default();
         let (timestamp, event_type) = (paths.add("timestamp"), paths.add("event_type"));
-        let ids = Ids::new(&mut paths, &|f| layout.slot(f).is_some());
+        let ids = Ids::new(&mut paths, &|f| f == f::EVENT_KIND || layout.slot(f).is_some());
         let own = OwnFields::bind(schema, layout, "suricata", MAPPED, &mut paths);
         let mut outer = Paths::default();
         let source = outer.add("_source");
@@ -233,8 +240,8 @@ impl Parser {
             b"http" => ("event", &["network", "web"], &["access", "protocol"]),
             b"fileinfo" => ("event", &["network", "file"], &["info"]),
             b"drop" => ("event", &["network"], &["denied"]),
-            b"anomaly" => ("event", &["network"], &["info"]),
-            _ => ("event", &["network"], &["protocol"]),
+            k if layer(k) => ("event", &["network"], &["protocol"]),
+            _ => ("event", &["network"], &["info"]),
         };
         out.word(f::EVENT_KIND, word);
         for c in categories {
@@ -268,11 +275,51 @@ impl Parser {
             }
         }
         self.peers(ctx, kind, b, out);
-        self.alert(kind, b, out);
-        self.flow(b, out);
-        self.http(b, out);
-        self.dns(b, out);
-        self.tls(b, out);
+        // Most records have one or two of these.
+        let has = |p: &Parser, id: PathId| p.scanner.has(id);
+        if has(self, self.ids.in_alert) {
+            self.alert(kind, b, out);
+        }
+        if has(self, self.ids.in_flow) || has(self, self.ids.in_netflow) {
+            self.flow(b, out);
+        }
+        if has(self, self.ids.in_http) {
+            self.http(b, out);
+        }
+        if has(self, self.ids.in_dns) {
+            self.dns(b, out);
+        }
+        if has(self, self.ids.in_tls) {
+            self.tls(b, out);
+        }
+        if has(self, self.ids.in_file) {
+            self.file(b, out);
+        }
+        self.own.write(&self.scanner, b, out);
+        if let Some(own) = out.own() {
+            let ids = &self.ids;
+            let looked_at = [
+                ids.in_alert,
+                ids.in_flow,
+                ids.in_netflow,
+                ids.in_http,
+                ids.in_dns,
+                ids.in_tls,
+                ids.in_file,
+                ids.direction,
+                ids.xff,
+                ids.alert_xff,
+                ids.http_xff,
+            ];
+            self.scanner.unmapped_but(b, &["suricata"], &|id| !looked_at.contains(&id), own);
+            if b.len() < record.len() {
+                self.wrapper.unmapped(record, &["suricata"], own);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, b: &[u8], out: &mut Out<'_>) {
         let (s, ids) = (&self.scanner, &self.ids);
         let get = |id: PathId| s.get(id, b);
         if out.wants(f::FILE_PATH) || out.wants(f::FILE_NAME) {
@@ -290,15 +337,6 @@ impl Parser {
         get(ids.md5).put_str(f::FILE_HASH_MD5, out);
         get(ids.sha1).put_str(f::FILE_HASH_SHA1, out);
         get(ids.sha256).put_str(f::FILE_HASH_SHA256, out);
-        self.own.write(&self.scanner, b, out);
-        if let Some(own) = out.own() {
-            let looked_at = [ids.direction, ids.xff, ids.alert_xff, ids.http_xff];
-            s.unmapped_but(b, &["suricata"], &|id| !looked_at.contains(&id), own);
-            if b.len() < record.len() {
-                self.wrapper.unmapped(record, &["suricata"], own);
-            }
-        }
-        Ok(())
     }
 
     /// The two ends, and which of them opened the connection.
@@ -319,8 +357,9 @@ impl Parser {
         if z == Slot::Missing {
             dest.put_str(f::DESTINATION_ADDRESS, out);
         }
-        get(ids.src_port).put_port(f::SOURCE_PORT, out);
-        get(ids.dest_port).put_port(f::DESTINATION_PORT, out);
+        // As the record gives them: where the sensor writes 0, it saw 0.
+        get(ids.src_port).put_int(f::SOURCE_PORT, out);
+        get(ids.dest_port).put_int(f::DESTINATION_PORT, out);
         if !out.wants(f::CLIENT_IP) && !out.wants(f::SERVER_IP) && !out.wants(f::CLIENT_PORT) && !out.wants(f::SERVER_PORT) {
             return;
         }
@@ -844,13 +883,15 @@ fn alert_line(b: &[u8]) -> Option<Line<'_>> {
     // The message is the rule writer's and may hold anything: the marks are looked for from the right.
     let at = memchr::memmem::rfind(text, b"[Priority: ")?;
     let (priority, rest) = text[at + 11..].split_at(memchr::memchr(b']', &text[at + 11..])?);
-    let mut msg = text[..at].trim_ascii();
+    let one = |m| <[u8]>::strip_suffix(m, b" ").unwrap_or(m);
+    let mut msg = one(&text[..at]);
     let mut class = &b""[..];
     if let (Some(i), true) = (memchr::memmem::rfind(msg, b"[Classification: "), msg.ends_with(b"]")) {
         class = &msg[i + 17..msg.len() - 1];
-        msg = msg[..i].trim_ascii();
+        msg = one(&msg[..i]);
     }
-    msg = msg.strip_suffix(b"[**]").unwrap_or(msg).trim_ascii();
+    msg = msg.strip_suffix(b"[**]").map_or(msg, one);
+    msg = msg.strip_prefix(b" ").unwrap_or(msg);
     number(priority).then_some(Line { verdict, gid, sid, rev, msg, class, priority, rest: &rest[1..] })
 }
 
@@ -929,5 +970,20 @@ fn end_point(b: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b':', b) {
         Some(i) if ip(&b[..i]).is_some() => (&b[..i], &b[i + 1..]),
         _ => (b, b""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::{event, samples};
+    use super::*;
+
+    #[test]
+    fn the_samples_become_their_events() {
+        let mut parser = None;
+        samples("suricata", |schema, line| {
+            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
+            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
+        });
     }
 }

@@ -51,6 +51,23 @@ pub enum Json<'r> {
     Array(&'r [u8]),
 }
 
+/// The number that 1 to 18 digits stand for: most of them.
+#[inline]
+fn short(s: &[u8]) -> Option<i64> {
+    if s.is_empty() || s.len() > 18 {
+        return None;
+    }
+    let mut v = 0i64;
+    for c in s {
+        let d = c.wrapping_sub(b'0');
+        if d > 9 {
+            return None;
+        }
+        v = v * 10 + d as i64;
+    }
+    Some(v)
+}
+
 impl<'r> Json<'r> {
     /// The text of a string, unescaped into `scratch` where needed (a lone surrogate becomes U+FFFD), or of a number.
     pub fn text<'s>(&self, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]>
@@ -81,10 +98,10 @@ impl<'r> Json<'r> {
     /// The number, where it is a whole one that fits, or a string that reads as one.
     pub fn int(&self) -> Option<i64> {
         match *self {
-            Json::Number(s) | Json::Str(s) => match int_slot(s) {
+            Json::Number(s) | Json::Str(s) => short(s).or_else(|| match int_slot(s) {
                 Some(Slot::Int(v)) => Some(v),
                 _ => None,
-            },
+            }),
             _ => None,
         }
     }
@@ -165,18 +182,19 @@ impl<'r> Json<'r> {
     /// Writes a whole number, or a string that reads as one.
     #[inline]
     pub fn put_int(&self, f: Field, out: &mut Out<'_>) {
-        match *self {
-            Json::Number(s) | Json::Str(s) => out.int_text(f, s),
-            _ => {}
+        if let Json::Number(s) | Json::Str(s) = *self {
+            match short(s) {
+                Some(v) => out.int(f, v),
+                None => out.int_text(f, s),
+            }
         }
     }
 
     /// Writes a port, 1 to 65535.
     #[inline]
     pub fn put_port(&self, f: Field, out: &mut Out<'_>) {
-        match *self {
-            Json::Number(s) | Json::Str(s) => out.port_text(f, s),
-            _ => {}
+        if let Some(v @ 1..=65535) = self.int() {
+            out.int(f, v);
         }
     }
 

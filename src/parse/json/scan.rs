@@ -15,8 +15,9 @@ struct Known {
     len: u32,
     /// Where it leads; [`NONE`] for a key that nobody asked for.
     child: u16,
-    /// The key that followed last time.
+    /// The key that followed last time, and the one before that: kinds of records alternate in a stream.
     next: u16,
+    other: u16,
 }
 
 const ROOM: usize = 32;
@@ -33,7 +34,7 @@ impl Known {
         text.get_mut(key.len()..len)?.copy_from_slice(b"\":");
         mask[..len].fill(0xff);
         let words = |b: &[u8; ROOM]| std::array::from_fn(|i| lex::word(b, i * 8).unwrap_or(0));
-        Some(Known { word: words(&text), mask: words(&mask), len: len as u32, child, next: NONE })
+        Some(Known { word: words(&text), mask: words(&mask), len: len as u32, child, next: NONE, other: NONE })
     }
 
     #[inline(always)]
@@ -111,7 +112,7 @@ impl Table {
         if self.keys.len() >= self.asked + LEARN {
             self.keys.truncate(self.asked);
             for k in &mut self.keys {
-                k.next = NONE;
+                (k.next, k.other) = (NONE, NONE);
             }
             self.first = NONE;
             self.rehash();
@@ -142,6 +143,7 @@ struct Token {
 }
 
 impl Token {
+    #[inline(always)]
     fn json<'r>(&self, record: &'r [u8]) -> Json<'r> {
         let Some(s) = record.get(self.at as usize..self.end as usize) else { return Json::Missing };
         match self.kind {
@@ -324,14 +326,20 @@ impl Scanner {
                 return Err(bad(lex::KEY, at));
             }
             let child;
-            let known = self.tables[t].keys.get(guess as usize);
-            match (known, b.get(at + 1..).and_then(|b| b.first_chunk::<ROOM>())) {
-                (Some(k), Some(text)) if k.matches(text) => {
-                    at += 1 + k.len as usize;
-                    child = k.child;
-                    (last, guess) = (guess, k.next);
-                }
-                _ => (at, child, guess) = self.key(b, at + 1, t, &mut last)?,
+            let keys = &self.tables[t].keys;
+            let text = b.get(at + 1..).and_then(|b| b.first_chunk::<ROOM>());
+            let hit = |i: u16| keys.get(i as usize).filter(|k| text.is_some_and(|t| k.matches(t)));
+            let mut found = hit(guess);
+            if found.is_none() && last != NONE {
+                guess = keys[last as usize].other;
+                found = hit(guess);
+            }
+            if let Some(k) = found {
+                at += 1 + k.len as usize;
+                child = k.child;
+                (last, guess) = (guess, k.next);
+            } else {
+                (at, child, guess) = self.key(b, at + 1, t, &mut last)?;
             }
             at = lex::blanks(b, at);
             match self.trie.nodes.get(child as usize) {
@@ -381,7 +389,7 @@ impl Scanner {
         let mut next = NONE;
         if place != NONE {
             match table.keys.get_mut(*last as usize) {
-                Some(k) => k.next = place,
+                Some(k) => (k.other, k.next) = (k.next, place),
                 None if *last == NONE => table.first = place,
                 None => {}
             }
@@ -411,9 +419,15 @@ impl Scanner {
     }
 
     /// What the last scan found at a path without `[]`.
-    #[inline]
+    #[inline(always)]
     pub fn get<'r>(&self, id: PathId, record: &'r [u8]) -> Json<'r> {
         self.found.get(id as usize).map_or(Json::Missing, |t| t.json(record))
+    }
+
+    /// Whether the last scan found anything at a path without `[]`.
+    #[inline]
+    pub fn has(&self, id: PathId) -> bool {
+        self.found.get(id as usize).is_some_and(|t| t.kind != Kind::Missing)
     }
 
     /// What the last scan found at a path with `[]`: each value with the place of its (outermost) array element, from 0.
