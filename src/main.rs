@@ -19,6 +19,7 @@ struct Cli {
 enum Command {
     Check(cli::check::Args),
     Test(cli::test::Args),
+    Parse(cli::parse::Args),
     Replay(cli::replay::Args),
 }
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             cli::check::run(&a, &Default::default(), schema)
         }
         Command::Test(a) => run(cli::test::run(&a)),
+        Command::Parse(a) => run(cli::parse::run(&a)),
         Command::Replay(a) => run(cli::replay::run(&a)),
     }
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod inputs;
 pub mod load;
+pub mod parse;
 pub mod replay;
 pub mod test;
 
