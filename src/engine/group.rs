@@ -256,7 +256,9 @@ impl State {
 }
 
 impl Fired {
-    fn of(evidence: Vec<Evidence>, count: u64) -> Fired {
+    fn of(mut evidence: Vec<Evidence>, count: u64) -> Fired {
+        // Only `skew` gives them in another order.
+        evidence.sort_by_key(|e| e.ts);
         let last = evidence.iter().map(|e| e.ts).max().unwrap_or_default();
         Fired { evidence, count, last, short: 0 }
     }
