@@ -157,17 +157,9 @@ impl Parser {
         let own = OwnFields::bind(schema, layout, "suricata", MAPPED, &mut paths);
         let mut outer = Paths::default();
         let source = outer.add("_source");
-        Parser {
-            scanner: Scanner::new(paths),
-            wrapper: Scanner::new(outer),
-            source,
-            timestamp,
-            event_type,
-            ids,
-            own,
-            minute: ([0; 16], 0),
-            scratch: Vec::new(),
-        }
+        let mut scanner = Scanner::new(paths);
+        scanner.kinds_by(event_type);
+        Parser { scanner, wrapper: Scanner::new(outer), source, timestamp, event_type, ids, own, minute: ([0; 16], 0), scratch: Vec::new() }
     }
 
     /// Whether a record is of this format, told cheaply and without doubt; for JSON by a look at its first keys, the
