@@ -41,12 +41,12 @@ pub(super) const DEPTH: u64 = 9;
 /// An error at an offset.
 #[cold]
 pub(super) fn bad(what: u64, at: usize) -> Bad {
-    Bad(what << 56 | at as u64 & (1 << 56) - 1)
+    Bad(what << 56 | at as u64 & ((1 << 56) - 1))
 }
 
 impl From<Bad> for ParseError {
     fn from(b: Bad) -> ParseError {
-        ParseError { expected: EXPECTED[(b.0 >> 56) as usize % EXPECTED.len()], offset: (b.0 & (1 << 56) - 1) as usize }
+        ParseError { expected: EXPECTED[(b.0 >> 56) as usize % EXPECTED.len()], offset: (b.0 & ((1 << 56) - 1)) as usize }
     }
 }
 
