@@ -380,7 +380,11 @@ mod tests {
     #[test]
     fn what_no_parser_takes_is_an_event_that_says_why() {
         check("nonsense", None, &[("/event/kind", "pipeline_error"), ("/error/message", "no known format"), ("/event/original", "nonsense")]);
-        check("nonsense", Some(Format::Syslog), &[("/event/kind", "pipeline_error"), ("/error/message", "syslog: expected a syslog header at byte 0")]);
+        check(
+            "nonsense",
+            Some(Format::Syslog),
+            &[("/event/kind", "pipeline_error"), ("/error/message", "syslog: expected a syslog header at byte 0")],
+        );
         let (e, seen) = event(b"Nov 23 05:49:55 vm x: nonsense", Some(Format::Native(Native::Falco)), &Estate::default());
         assert_eq!(e.pointer("/event/kind").and_then(|v| v.as_str()), Some("pipeline_error"));
         assert_eq!(e.pointer("/host/name").and_then(|v| v.as_str()), Some("vm"), "what the envelope says is kept");

@@ -161,7 +161,8 @@ fn addressed<'a>(b: &'a [u8], ctx: &Context<'_>) -> Option<Envelope<'a>> {
     }
     let (first, rest) = word(b);
     // A host never ends with a colon, so this is a tag, and there is no host; neither does one hold a pid.
-    if first.ends_with(b":") || (first.ends_with(b"]") && ip(first).is_none()) || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none() {
+    if first.ends_with(b":") || (first.ends_with(b"]") && ip(first).is_none()) || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none()
+    {
         if let Some((app, pid, message)) = tag(b) {
             return Some(Envelope { app: Some(app), pid, message, ..Envelope::default() });
         }
