@@ -151,6 +151,8 @@ fn index(tell: Vec<(String, Recognise)>, diags: &mut Vec<Diagnostic>) -> Index {
             x.json.push(k);
         }
     }
+    x.lines.sort_by_key(|l| std::cmp::Reverse(l.1.exactness()));
+    x.early.sort_by_key(|l| std::cmp::Reverse(l.1.exactness()));
     x.json.sort_by_key(|k| std::cmp::Reverse(k.need.count_ones() + k.without.count_ones() + k.values.len() as u32));
     x
 }

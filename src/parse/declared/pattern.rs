@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Token,
     /// One or more bytes up to a blank or one of `()[]{},;:="`.
     Name,
+    /// One or more bytes up to a blank or a slash.
+    Part,
     /// Up to the nearest place where the rest fits.
     Text,
     /// Up to the only place where the literal behind it stands; where it stands twice, somebody imitates it.
@@ -77,6 +79,7 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
     ("word", Kind::Word),
     ("token", Kind::Token),
     ("name", Kind::Name),
+    ("part", Kind::Part),
     ("text", Kind::Text),
     ("once", Kind::Once),
     ("last", Kind::Last),
@@ -247,7 +250,7 @@ impl Pattern {
             Some(Op::Maybe { skip }) => self.first_bytes(pc + 1, set) & self.first_bytes(*skip, set),
             Some(Op::Cap { kind, .. }) => {
                 match kind {
-                    Kind::Word | Kind::Name | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
+                    Kind::Word | Kind::Name | Kind::Part | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
                     Kind::Quoted | Kind::Request => add(&|c| c == b'"'),
                     Kind::Ip => add(&|c| c.is_ascii_hexdigit() || c == b':' || c == b'['),
                     Kind::Int | Kind::Float => add(&|c| c.is_ascii_digit() || c == b'-' || c == b'+'),
@@ -324,6 +327,11 @@ impl Pattern {
                 }
             }
         }
+    }
+
+    /// How much it asks of a record.
+    pub fn exactness(&self) -> usize {
+        self.ops.len()
     }
 
     /// Whether the literal behind a capture stands more than once.
@@ -412,6 +420,7 @@ fn fixed(kind: Kind, s: &[u8], at: usize, next: &[u8]) -> Option<(usize, usize, 
             Some((at, at + n, at + n))
         }
         Kind::Name => some(run_of(b, |c| !blank(c) && !b"()[]{},;:=\"".contains(&c))),
+        Kind::Part => some(run_of(b, |c| !blank(c) && c != b'/')),
         Kind::Url => some(run_of(b, |c| !blank(c) && c != b',' && c != b'"')),
         Kind::Blank => some(run_of(b, blank)),
         Kind::End => b.is_empty().then_some((at, at, at)),
