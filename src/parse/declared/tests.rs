@@ -64,6 +64,7 @@ fn every_declared_format_is_recognised_by_its_own_records_and_by_no_others() {
         (Some("sshd-session"), "Server listening on 0.0.0.0 port 22.", Some("sshd")),
         (Some("sshd"), "pam_unix(sshd:auth): check pass; user unknown", Some("pam")),
         (Some("su(pam_unix)"), "session opened for user cyrus by (uid=0)", Some("pam")),
+        (Some("sshd(pam_unix)"), "session opened for user cyrus by (uid=0)", Some("sshd")),
         (Some("sudo"), "mike : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", Some("sudo")),
         (Some("cron"), "(root) CMD (true)", None),
         (None, "Failed password for root from 203.0.113.9 port 22 ssh2", None),
