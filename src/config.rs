@@ -146,7 +146,7 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
-            connections: 1024,
+            connections: 512,
             http_connections: 256,
             idle: Duration::from_secs(3600),
             header_timeout: Duration::from_secs(10),
