@@ -68,6 +68,8 @@ enum RunError {
     Listen { what: String, addr: SocketAddr, source: io::Error },
     #[error("cannot start {what}")]
     Start { what: &'static str, source: io::Error },
+    #[error("the engine's thread has failed")]
+    Engine,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -102,7 +104,7 @@ fn fail(e: &RunError) -> Exit {
         text = format!("{text}: {c}");
         cause = c.source();
     }
-    eprintln!("vigild does not start: {text}");
+    eprintln!("vigild: {text}");
     if matches!(e, RunError::Config { .. }) { Exit::Config } else { Exit::State }
 }
 
@@ -269,7 +271,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
         let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
-    let rules = loaded.rules;
+    let (rules, counted) = (loaded.rules, sources.clone());
     let brain = Brain::new(loaded, &config);
     let (ended, mut end) = watch::channel(());
     std::thread::Builder::new()
@@ -308,7 +310,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             _ = int.recv() => break "SIGINT",
             _ = end.changed() => {
                 // It ends before it is told to only by a panic, which has been written already.
-                return Err(RunError::Start { what: "the engine again: it has failed", source: io::Error::other("its thread has ended") });
+                return Err(RunError::Engine);
             }
             _ = tick.tick() => {
                 // A full queue delays the tick, and must not delay the signals.
@@ -329,7 +331,11 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
         queue.stop().await;
         let _ = end.changed().await;
     });
-    match drained.await {
+    let drained = drained.await;
+    for s in counted {
+        tracing::info!(source = %s.name, records = s.metrics.records.get(), dropped = s.metrics.dropped(), "taken in all");
+    }
+    match drained {
         Ok(()) => tracing::info!("stopped; all that had arrived has been through the engine"),
         Err(_) => tracing::error!("stopped before the engine had taken all that had arrived"),
     }
