@@ -158,8 +158,7 @@ impl Metrics {
             refused: get(&self.refused),
             cut_off: get(&self.cut_off),
             open: self.open.get_or_create(&l).clone(),
-            dropped: Reason::ALL
-                .map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
+            dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }
     }
 

@@ -119,17 +119,18 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
     let _ = tokio::time::timeout(LINGER, graceful.shutdown()).await;
 }
 
+/// What is for everybody; all other paths want the token, those that do not exist included.
+const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 fn router(app: Arc<App>) -> Router {
-    let closed = Router::new()
-        .route("/api/v1/ingest/{format}", post(ingest))
-        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing under this path"))
-        .layer(middleware::from_fn_with_state(app.clone(), authorize));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .merge(closed)
+        .route("/api/v1/ingest/{format}", post(ingest))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing under this path"))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"))
+        .layer(middleware::from_fn_with_state(app.clone(), authorize))
         .layer(middleware::from_fn_with_state(app.clone(), count))
         .with_state(app)
 }
@@ -148,6 +149,9 @@ async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 }
 
 async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     let given = request.headers().get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let token = match given.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token.trim_ascii(),

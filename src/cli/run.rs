@@ -206,12 +206,8 @@ fn start(args: &Args, config: Config, loaded: Loaded) -> Result<(), RunError> {
     let alerts = |source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source };
     let lines = Lines::open(config.alerts.as_deref(), limits.alert_buffer_bytes, metrics.clone()).map_err(alerts)?;
     let begin = |what| move |source| RunError::Start { what, source };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("vigild-io")
-        .enable_all()
-        .build()
-        .map_err(begin("the runtime"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
     let result = runtime.block_on(daemon(config, loaded, token, metrics, limits, lines));
     // A read of standard input cannot be called off.
     runtime.shutdown_background();
@@ -265,8 +261,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
 
     let mut tasks = JoinSet::new();
     if let Some(source) = http {
-        let formats: BTreeMap<_, _> =
-            loaded.formats().iter().map(|n| (n.to_string(), loaded.format(n))).chain([("auto".to_owned(), None)]).collect();
+        let formats: BTreeMap<_, _> = loaded.formats().iter().map(|n| (n.to_string(), loaded.format(n))).chain([("auto".to_owned(), None)]).collect();
         let ingest = Ingest::new(source, intake.clone());
         let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));

@@ -308,7 +308,10 @@ fn expand(glob: &str) -> Vec<PathBuf> {
             let Ok(entries) = std::fs::read_dir(here) else { return Vec::new() };
             let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
             // Like a shell's, a pattern sees hidden files only if it begins with a dot itself.
-            names.filter(|n| (!n.starts_with('.') || pattern.starts_with('.')) && matches(pattern.as_bytes(), n.as_bytes())).map(|n| dir.join(n)).collect()
+            names
+                .filter(|n| (!n.starts_with('.') || pattern.starts_with('.')) && matches(pattern.as_bytes(), n.as_bytes()))
+                .map(|n| dir.join(n))
+                .collect()
         };
         all = all.into_iter().flat_map(matching).collect();
     }

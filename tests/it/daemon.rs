@@ -110,7 +110,8 @@ impl Daemon {
 
     fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let (token, n) = (self.token(), body.len());
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {n}\r\n{headers}\r\n");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {n}\r\n{headers}\r\n");
         self.ask(&head, body)
     }
 
@@ -219,7 +220,9 @@ fn wrong_configuration_is_refused_with_every_complaint() {
     let o = refused(config, &[]);
     let err = String::from_utf8_lossy(&o.stderr);
     assert_eq!(o.status.code(), Some(3), "{err}");
-    for word in ["V002", "V003", "V005", "V008", "V009", "did you mean `rules`?", "did you mean `suricata`?", "/no/such/rules", "vigild.toml:2:1", "5 errors"] {
+    for word in
+        ["V002", "V003", "V005", "V008", "V009", "did you mean `rules`?", "did you mean `suricata`?", "/no/such/rules", "vigild.toml:2:1", "5 errors"]
+    {
         assert!(err.contains(word), "{word} is not in\n{err}");
     }
     assert!(o.stdout.is_empty());
@@ -257,6 +260,7 @@ fn http_says_why_it_does_not_take_something() {
     check(d.get("/nothing"), 401, "admin.token");
     let wrong = format!("GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", "0".repeat(64));
     check(d.ask(&wrong, b""), 401, "admin.token");
+    check(d.post("/metrics", "", b""), 405, "method");
     check(d.post("/nothing", "", b""), 404, "nothing under this path");
     check(d.post("/api/v1/ingest/falko", "", b"{}\n"), 404, "did you mean `falco`");
     check(d.post("/api/v1/ingest/syslog", "", &[b'x'; 2001]), 413, "2000 bytes");
@@ -270,7 +274,10 @@ fn http_says_why_it_does_not_take_something() {
     check(d.ask(&unsized_body, &chunked), 413, "2000 bytes");
     // One body in flight holds the memory that the second would need.
     let mut slow = d.connect();
-    let head = format!("POST /api/v1/ingest/auto HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: bearer {}\r\ncontent-length: 1500\r\n\r\n", d.token());
+    let head = format!(
+        "POST /api/v1/ingest/auto HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: bearer {}\r\ncontent-length: 1500\r\n\r\n",
+        d.token()
+    );
     slow.write_all(head.as_bytes()).expect("sent");
     let begin = Instant::now();
     let busy = loop {
