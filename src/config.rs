@@ -142,11 +142,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            record_bytes: 256 << 10,
+            record_bytes: 1 << 20,
             queue_bytes: 64 << 20,
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
-            connections: 512,
+            connections: 256,
             http_connections: 256,
             idle: Duration::from_secs(3600),
             header_timeout: Duration::from_secs(10),

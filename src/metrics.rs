@@ -90,6 +90,8 @@ pub struct Metrics {
     http_requests: Family<Labels, Counter>,
     /// Bytes that wait for the engine.
     pub queue_bytes: Gauge,
+    /// Bytes set aside for HTTP bodies in flight.
+    pub bodies_bytes: Gauge,
     /// Groups in the engine.
     pub groups: Gauge,
     /// Hits that became final early, since too many waited for one key.
@@ -127,6 +129,7 @@ impl Default for Metrics {
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
             http_requests: add(&mut r, "vigild_http_requests", "HTTP requests answered, by status"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
+            bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
             pending_overflow: add(&mut r, "vigild_engine_pending_overflow", "Hits that became final early"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),

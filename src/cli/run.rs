@@ -262,7 +262,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     let mut tasks = JoinSet::new();
     if let Some(source) = http {
         let formats: BTreeMap<_, _> = loaded.formats().iter().map(|n| (n.to_string(), loaded.format(n))).chain([("auto".to_owned(), None)]).collect();
-        let ingest = Ingest::new(source, intake.clone());
+        let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
         let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }

@@ -151,8 +151,10 @@ mod tests {
         }
     }
 
+    type Step = fn(&Source);
+
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
-    fn check(steps: &[(i64, fn(&Source))], evicted: &[(String, u64)]) -> Vec<String> {
+    fn check(steps: &[(i64, Step)], evicted: &[(String, u64)]) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
         let source = Arc::new(Source {
             name: "syslog".into(),
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn drops_are_told_at_once_and_again_once_a_minute_under_one_id() {
-        let drop_one: fn(&Source) = |s| s.metrics.drop_records(Reason::Queue, 5);
+        let drop_one: Step = |s| s.metrics.drop_records(Reason::Queue, 5);
         assert_eq!(
             check(&[(0, |_| {}), (1, drop_one), (2, drop_one), (30, |_| {}), (61, |_| {}), (62, |_| {})], &[]),
             ["vigild-source-drops 5 0", "vigild-source-drops 10 0"]
@@ -195,17 +197,19 @@ mod tests {
 
     #[test]
     fn a_day_later_it_is_another_alert() {
-        let late: fn(&Source) = |s| drop(s.metrics.late.inc());
+        let late: Step = |s| {
+            s.metrics.late.inc();
+        };
         assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
     }
 
     #[test]
     fn a_stray_line_is_no_parse_failure_and_a_wrong_format_is() {
-        let few: fn(&Source) = |s| {
+        let few: Step = |s| {
             s.metrics.records.inc_by(1000);
             s.metrics.parse_errors.inc_by(20);
         };
-        let many: fn(&Source) = |s| {
+        let many: Step = |s| {
             s.metrics.records.inc_by(100);
             s.metrics.parse_errors.inc_by(80);
         };

@@ -79,10 +79,10 @@ struct Tail {
     size: u64,
     written: Timestamp,
     framer: Framer,
-    /// When bytes were last fed to the framer; `None` if it has been flushed since.
+    /// When bytes were last fed to the framer; `None` if open records have been ended since.
     fed: Option<Instant>,
-    /// What stands at the offset has no newline yet.
-    waits: bool,
+    /// It could not be read; the next look tries again.
+    failed: bool,
     /// Whether the engine waits for it.
     behind: bool,
     /// Since when it has no name, or was last seen to grow after that.
@@ -119,19 +119,17 @@ impl Follow<'_> {
             } else if t.nameless.is_none() || m.len() != t.size {
                 t.nameless = Some(clock::monotonic());
             }
-            if m.len() != t.size {
-                t.waits = false;
-            }
+            t.failed = false;
             (t.size, t.written) = (m.len(), m.modified().map_or_else(|_| clock::now(), clock::at));
             if t.size < t.offset {
                 tracing::info!(file = %t.path.display(), "has become shorter and is read from its start");
                 t.stream.source.metrics.cut_off.inc();
-                self.flush(i);
+                self.end_records(i, Framer::flush);
                 self.tails[i].offset = 0;
             }
             let t = &self.tails[i];
-            if t.fed.is_some_and(|f| f.elapsed() >= IDLE) && (t.offset >= t.size || t.waits) {
-                self.flush(i);
+            if t.fed.is_some_and(|f| f.elapsed() >= IDLE) && t.offset >= t.size {
+                self.end_records(i, Framer::idle);
             }
             let t = &mut self.tails[i];
             let backlog = t.size.saturating_sub(t.offset) > BATCH as u64;
@@ -180,7 +178,7 @@ impl Follow<'_> {
             written: m.modified().map_or_else(|_| clock::now(), clock::at),
             framer: Framer::new(source.format, self.intake.limits.record_bytes),
             fed: None,
-            waits: false,
+            failed: false,
             behind,
             nameless: None,
             flying: Vec::new(),
@@ -209,25 +207,19 @@ impl Follow<'_> {
             Ok(n) => n,
             Err(e) => {
                 tracing::warn!(file = %t.path.display(), error = %e, "cannot be read");
-                t.waits = true;
-                return true;
+                0
             }
         };
-        // Up to the last newline, or all if a line is longer than the stretch and so not at its end yet.
-        let whole = match memchr::memrchr(b'\n', &self.buffer[..n]) {
-            Some(at) => at + 1,
-            None if t.offset + (n as u64) < t.size || n == BATCH => n,
-            None => 0,
-        };
-        if whole == 0 {
-            t.waits = true;
+        if n == 0 {
+            // It has become shorter, or cannot be read: the next look sees to it.
+            t.failed = true;
             self.catch_up(i);
             return true;
         }
-        t.offset += whole as u64;
+        t.offset += n as u64;
         t.fed = Some(clock::monotonic());
         let mut batch = Batch::default();
-        t.framer.feed(&self.buffer[..whole], &mut batch);
+        t.framer.feed(&self.buffer[..n], &mut batch);
         self.send(i, batch);
         if self.tails[i].offset >= self.tails[i].size {
             self.catch_up(i);
@@ -254,25 +246,18 @@ impl Follow<'_> {
         }
     }
 
-    /// Takes an open record as whole.
-    fn flush(&mut self, i: usize) {
+    /// Ends records that are open: those of several lines, or all that there is.
+    fn end_records(&mut self, i: usize, end: fn(&mut Framer, &mut Batch)) {
         let t = &mut self.tails[i];
         t.fed = None;
         let mut batch = Batch::default();
-        t.framer.flush(&mut batch);
+        end(&mut t.framer, &mut batch);
         self.send(i, batch);
     }
 
     /// Lets go of a file that is read to its end and has no name any more.
     fn end(&mut self, i: usize) {
-        let t = &mut self.tails[i];
-        let rest = t.size.saturating_sub(t.offset).min(BATCH as u64) as usize;
-        if let Ok(n) = t.file.read_at(&mut self.buffer[..rest], t.offset) {
-            let mut batch = Batch::default();
-            t.framer.feed(&self.buffer[..n], &mut batch);
-            self.send(i, batch);
-        }
-        self.flush(i);
+        self.end_records(i, Framer::flush);
         self.catch_up(i);
         let t = self.tails.remove(i);
         t.stream.source.metrics.open.dec();
@@ -285,7 +270,7 @@ impl Follow<'_> {
 
 impl Tail {
     fn has_more(&self) -> bool {
-        self.offset < self.size && !self.waits
+        self.offset < self.size && !self.failed
     }
 
     fn is_over(&self) -> bool {
@@ -415,6 +400,6 @@ mod tests {
         let found = expand(&format!("{}/*/*.log", dir.path().display()));
         assert_eq!(found, [dir.path().join("a/1.log"), dir.path().join("b/2.log")]);
         assert_eq!(expand("/no/such/file"), [PathBuf::from("/no/such/file")]);
-        assert_eq!(expand("/no/such/*"), [PathBuf::new(); 0]);
+        assert_eq!(expand("/no/such/*"), Vec::<PathBuf>::new());
     }
 }

@@ -1,7 +1,18 @@
 //! Stub until the framers are joined: lines only.
 use crate::{event::Batch, parse::Format};
 pub struct Framer(Vec<u8>, usize);
-pub type TcpFramer = Framer;
+pub struct TcpFramer(Framer);
+impl TcpFramer {
+    pub fn new(max: usize) -> TcpFramer {
+        TcpFramer(Framer::new(None, max))
+    }
+    pub fn feed(&mut self, bytes: &[u8], to: &mut Batch) {
+        self.0.feed(bytes, to);
+    }
+    pub fn flush(&mut self, to: &mut Batch) {
+        self.0.flush(to);
+    }
+}
 impl Framer {
     pub fn new(_format: Option<Format>, max: usize) -> Framer {
         Framer(Vec::new(), max)
@@ -14,6 +25,10 @@ impl Framer {
                 self.flush(to);
             }
         }
+    }
+    pub fn idle(&mut self, _to: &mut Batch) {}
+    pub fn is_open(&self) -> bool {
+        !self.0.is_empty()
     }
     pub fn flush(&mut self, to: &mut Batch) {
         if !self.0.is_empty() {

@@ -5,6 +5,7 @@ use super::frame::Framer;
 use crate::event::Batch;
 use crate::parse::Format;
 use crate::pipeline::{Source, Stream};
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,19 +28,33 @@ pub enum Refused {
     Stopping,
 }
 
+/// Memory set aside for a body, until it is dropped.
+pub struct Aside {
+    _permit: OwnedSemaphorePermit,
+    bytes: i64,
+    gauge: Gauge,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.bytes);
+    }
+}
+
 /// Takes bodies.
 pub struct Ingest {
     source: Arc<Source>,
     intake: Intake,
     bodies: Arc<Semaphore>,
+    aside: Gauge,
     streams: Mutex<BTreeMap<String, Arc<Stream>>>,
 }
 
 impl Ingest {
-    /// For a source of kind http.
-    pub fn new(source: Arc<Source>, intake: Intake) -> Ingest {
+    /// For a source of kind http; `aside` shows the memory set aside.
+    pub fn new(source: Arc<Source>, intake: Intake, aside: Gauge) -> Ingest {
         let bodies = Arc::new(Semaphore::new(intake.limits.bodies_bytes.min(Semaphore::MAX_PERMITS)));
-        Ingest { source, intake, bodies, streams: Mutex::default() }
+        Ingest { source, intake, bodies, aside, streams: Mutex::default() }
     }
 
     /// The source.
@@ -48,7 +63,7 @@ impl Ingest {
     }
 
     /// Sets memory aside for a body of a length, if it is known and the body is not compressed, else for the largest.
-    pub fn reserve(&self, length: Option<u64>, gzip: bool) -> Result<OwnedSemaphorePermit, Refused> {
+    pub fn reserve(&self, length: Option<u64>, gzip: bool) -> Result<Aside, Refused> {
         let limits = &self.intake.limits;
         if length.is_some_and(|l| l > limits.body_bytes as u64) {
             return Err(Refused::TooLarge(limits.body_bytes));
@@ -58,7 +73,9 @@ impl Ingest {
             _ => limits.body_bytes,
         };
         let want = most.min(limits.bodies_bytes) as u32;
-        self.bodies.clone().try_acquire_many_owned(want).map_err(|_| Refused::Busy)
+        let permit = self.bodies.clone().try_acquire_many_owned(want).map_err(|_| Refused::Busy)?;
+        self.aside.inc_by(want as i64);
+        Ok(Aside { _permit: permit, bytes: want as i64, gauge: self.aside.clone() })
     }
 
     /// Takes a body's records and waits until the engine has them: how many there were.

@@ -200,7 +200,7 @@ pub async fn tcp(listener: TcpListener, source: Arc<Source>, allow: Vec<IpNet>, 
 async fn connection(socket: TcpStream, stream: &Arc<Stream>, mut intake: Intake) {
     let source = &stream.source;
     drop(SockRef::from(&socket).set_keepalive(true));
-    let mut framer = TcpFramer::new(source.format, intake.limits.record_bytes);
+    let mut framer = TcpFramer::new(intake.limits.record_bytes);
     let (mut buffer, mut batch) = (vec![0; READ], Batch::default());
     let mut until: Option<Instant> = None;
     let idle = intake.limits.idle;
