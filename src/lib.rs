@@ -7,6 +7,8 @@ pub mod engine;
 pub mod event;
 pub mod parse;
 pub mod rule;
+pub mod ruletest;
+pub mod worker;
 
 // The shell.
 pub mod api;

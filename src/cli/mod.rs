@@ -1,85 +1,72 @@
 //! The command line: one file a command, and the exit codes.
 
 pub mod check;
-pub mod demo;
+pub mod inputs;
+pub mod load;
 pub mod parse;
 pub mod replay;
 pub mod run;
 pub mod test;
 
-use clap::{Parser, Subcommand};
+pub use load::load;
+
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// It did what it should.
-    Done = 0,
-    /// A test failed, or there is something to complain of.
-    Findings = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// The configuration or the rules are wrong.
-    Config = 3,
-    /// A file or the state cannot be read or written.
-    State = 4,
-    /// The daemon or a service cannot be reached.
-    Unreachable = 5,
+/// Why a command ends without success.
+#[derive(Debug)]
+pub enum Failure {
+    /// It found what it was asked to look for; told already.
+    Findings,
+    /// It was called wrongly.
+    Usage(String),
+    /// Configuration or rules are wrong.
+    Wrong(String),
+    /// A file or the state is in the way.
+    File(String),
+    /// A service cannot be reached, or an address cannot be had.
+    Unreachable(String),
+    /// Whoever read the output has gone.
+    Closed,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(e: Exit) -> ExitCode {
-        ExitCode::from(e as u8)
+impl Failure {
+    /// A file that cannot be used.
+    pub fn file(path: &Path, e: &io::Error) -> Failure {
+        Failure::File(format!("cannot read {}: {e}", safe(&path.display().to_string())))
+    }
+
+    /// Says why, on stderr, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let (code, why) = match self {
+            Failure::Findings => (1, None),
+            Failure::Usage(s) => (2, Some(s)),
+            Failure::Wrong(s) => (3, Some(s)),
+            Failure::File(s) => (4, Some(s)),
+            Failure::Unreachable(s) => (5, Some(s)),
+            Failure::Closed => (0, None),
+        };
+        if let Some(s) = why {
+            eprintln!("vigild: {s}");
+        }
+        ExitCode::from(code)
     }
 }
 
-const EXITS: &str = "Exit codes: 0 done, 1 findings, 2 usage, 3 configuration or rules wrong, 4 file or state trouble, \
-                     5 cannot reach the daemon or a service";
-
-#[derive(Parser)]
-#[command(name = "vigild", version, about = "Security event correlation: many tools in, one kind of event, alerts out", after_help = EXITS)]
-#[command(arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
+/// Text from outside without anything that a terminal acts on.
+pub fn safe(s: &str) -> String {
+    s.chars()
+        .map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Run the daemon; without configuration it listens on loopback with the built-in rules
-    Run(run::Args),
-    /// Play an attack on the night of a release, and show what is found
-    Demo(demo::Args),
-    /// Check configuration, rules and formats: every complaint at once
-    Check(check::Args),
-    /// Run the tests in rules and the samples of formats
-    Test(test::Args),
-    /// Write one ECS JSON event a line
-    Parse(parse::Args),
-    /// Write one alert a line of what the rules find in files
-    Replay(replay::Args),
+/// Turns an error of writing to stdout into a failure: a closed pipe is a quiet end.
+pub fn written(r: io::Result<()>) -> Result<(), Failure> {
+    r.map_err(|e| if e.kind() == io::ErrorKind::BrokenPipe { Failure::Closed } else { Failure::File(format!("cannot write to stdout: {e}")) })
 }
 
-/// Runs the command of the process's arguments. A wrong command line ends the process with 2.
-pub fn main() -> ExitCode {
-    let exit: ExitCode = match Cli::parse().command {
-        Command::Run(a) => run::run(a).into(),
-        Command::Demo(a) => demo::run(a).into(),
-        Command::Check(a) => check::run(a).into(),
-        Command::Test(a) => test::run(a).into(),
-        Command::Parse(a) => parse::run(a).into(),
-        Command::Replay(a) => replay::run(a).into(),
-    };
-    exit
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
+/// Writes to stdout.
+pub fn print(s: &str) -> Result<(), Failure> {
+    written(io::stdout().lock().write_all(s.as_bytes()))
 }

@@ -1,13 +1,15 @@
 //! `vigild run`: the daemon, from its configuration to its last line.
 
-use super::Exit;
+use super::{Failure, load};
 use crate::api::{self, App, Missing};
 use crate::config::{self, Config, Kind, Limits, Set};
 use crate::diag::{Diagnostic, Level};
 use crate::metrics::Metrics;
-use crate::pipeline::brain::{self, Brain, File, Loaded};
+use crate::parse::{Estate, Format, declared};
+use crate::pipeline::brain::{Brain, Loaded};
 use crate::pipeline::output::Lines;
 use crate::pipeline::{self, Queue, Source};
+use crate::rule;
 use crate::source::http::Ingest;
 use crate::source::{Intake, file, stdin, syslog};
 use std::collections::BTreeMap;
@@ -56,8 +58,6 @@ pub struct Args {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error("cannot read the configuration {}", path.display())]
-    Config { path: PathBuf, source: io::Error },
     #[error("there is no directory for state: give --data, or set HOME")]
     NoData,
     #[error(transparent)]
@@ -72,40 +72,25 @@ enum RunError {
     Engine,
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
-pub fn run(args: Args) -> Exit {
-    logging();
-    let mut files = Vec::new();
-    let (config, loaded) = match configure(&args, &mut files) {
-        Ok((config, loaded, found)) => {
-            if !found.is_empty() {
-                eprint!("{}", draw(&found, &files));
-            }
-            let wrong = found.iter().filter(|d| d.level == Level::Error).count();
-            if wrong > 0 {
-                let s = if wrong == 1 { "" } else { "s" };
-                eprintln!("vigild does not start: {wrong} error{s} in configuration or rules");
-                return Exit::Config;
-            }
-            (config, loaded)
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Failure {
+        let mut text = e.to_string();
+        let mut cause = std::error::Error::source(&e);
+        while let Some(c) = cause {
+            text = format!("{text}: {c}");
+            cause = c.source();
         }
-        Err(e) => return fail(&e),
-    };
-    match start(&args, config, loaded) {
-        Ok(()) => Exit::Done,
-        Err(e) => fail(&e),
+        Failure::File(text)
     }
 }
 
-fn fail(e: &RunError) -> Exit {
-    let mut text = e.to_string();
-    let mut cause = std::error::Error::source(e);
-    while let Some(c) = cause {
-        text = format!("{text}: {c}");
-        cause = c.source();
-    }
-    eprintln!("vigild: {text}");
-    if matches!(e, RunError::Config { .. }) { Exit::Config } else { Exit::State }
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// Errors: 3 with every complaint where configuration or rules are wrong, 4 where a file or an address cannot be had.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    logging();
+    let (config, loaded) = configure(args)?;
+    Ok(start(args, config, loaded)?)
 }
 
 /// Logs go to stderr; `VIGILD_LOG` chooses what, as `info` or `vigild=debug`.
@@ -119,34 +104,16 @@ fn logging() {
     let _ = to.try_init();
 }
 
-fn draw(found: &[Diagnostic], files: &[File]) -> String {
-    let mut out = String::new();
-    for d in found {
-        let text = files.iter().find(|(n, _)| *n == d.file).map_or("", |(_, t)| t.as_str());
-        let before = text.get(..d.span.start).unwrap_or("");
-        let (line, column) = (before.matches('\n').count() + 1, before.chars().rev().take_while(|&c| c != '\n').count() + 1);
-        let level = if d.level == Level::Error { "error" } else { "warning" };
-        out += &format!("{level}[{}]: {}\n --> {}:{line}:{column}\n", d.code, d.message, d.file);
-        if let Some(h) = &d.help {
-            out += &format!("  = help: {h}\n");
-        }
-        out.push('\n');
-    }
-    out
-}
-
-/// Reads the configuration, puts the command line over it, and loads what it names.
-fn configure(args: &Args, files: &mut Vec<File>) -> Result<(Config, Loaded, Vec<Diagnostic>), RunError> {
+/// Reads the configuration, puts the command line over it, and loads what it names, or tells all that is wrong.
+fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
+    let mut files = Vec::new();
     let (mut config, mut found) = match &args.config {
         None => (Config::default(), Vec::new()),
-        Some(path) => {
-            let bytes = std::fs::read(path).map_err(|source| RunError::Config { path: path.clone(), source })?;
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let name = path.display().to_string();
-            let read = config::read(&name, &text);
-            files.push((name, text));
-            read
-        }
+        Some(path) => match load::read_config(Some(path), &mut files) {
+            Ok(read) => read,
+            Err(Failure::File(why)) => return Err(Failure::Wrong(why)),
+            Err(e) => return Err(e),
+        },
     };
     let public = |what: &str, addr: SocketAddr, found: &mut Vec<Diagnostic>| {
         if config::is_public(addr) {
@@ -186,9 +153,45 @@ fn configure(args: &Args, files: &mut Vec<File>) -> Result<(Config, Loaded, Vec<
     if let Some(file) = &args.alerts {
         config.alerts = Some(file.clone());
     }
-    let (loaded, more) = brain::load(&config, files);
+    let estate = Arc::new(Estate::new(config.hosts.clone(), config.proxies.clone()));
+    let (schema, formats, more) = load::formats(&mut files);
     found.extend(more);
-    Ok((config, loaded, found))
+    let mut texts = Vec::new();
+    for path in &config.rules {
+        if path.value == "builtin" {
+            texts.extend(crate::builtin::rules());
+            continue;
+        }
+        match super::check::files(&[PathBuf::from(&path.value)]) {
+            Ok(read) => texts.extend(read),
+            Err((p, e)) => found.push(complaint(&config, path, "V009", format!("cannot read the rules in {}: {e}", p.display()), None)),
+        }
+    }
+    let (rules, more) = rule::load::load(&texts, &estate, schema, &super::check::read);
+    found.extend(more);
+    files.extend(texts);
+    for f in config.sources.iter().filter_map(|s| s.format.as_ref()) {
+        if Format::named(&f.value, &formats).is_none() {
+            found.push(complaint(&config, f, "V008", format!("there is no format `{}`", f.value), Some(meant(&f.value, &formats))));
+        }
+    }
+    load::tell(&found, &files)?;
+    Ok((config, Loaded { rules, formats, estate }))
+}
+
+/// A complaint about a setting, where it stands or on the command line.
+fn complaint(config: &Config, at: &Set<String>, code: &'static str, message: String, help: Option<String>) -> Diagnostic {
+    let file = if at.span.is_empty() { "command line".to_owned() } else { config.file.clone() };
+    Diagnostic { code, level: Level::Error, message, file, span: at.span.clone(), label: String::new(), help }
+}
+
+/// The way out for a format that is not known.
+fn meant(name: &str, formats: &declared::Formats) -> String {
+    let known = Format::names(formats);
+    match config::near(name, known.iter().copied()) {
+        Some(n) => format!("did you mean `{n}`?"),
+        None => format!("known: auto, {}", known.join(", ")),
+    }
 }
 
 /// A source that is open, and has not begun.
@@ -234,7 +237,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     for s in &config.sources {
         let source = Arc::new(Source {
             name: s.name.clone(),
-            format: s.format.as_ref().and_then(|f| loaded.format(&f.value)),
+            format: s.format.as_ref().and_then(|f| Format::named(&f.value, &loaded.formats)),
             zone: s.zone.clone().unwrap_or_else(|| config.zone.clone()),
             lateness: s.lateness,
             metrics: metrics.source(&s.name),
@@ -261,12 +264,16 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
 
     let mut tasks = JoinSet::new();
     if let Some(source) = http {
-        let formats: BTreeMap<_, _> = loaded.formats().iter().map(|n| (n.to_string(), loaded.format(n))).chain([("auto".to_owned(), None)]).collect();
+        let formats: BTreeMap<_, _> = Format::names(&loaded.formats)
+            .into_iter()
+            .map(|n| (n.to_owned(), Format::named(n, &loaded.formats)))
+            .chain([("auto".to_owned(), None)])
+            .collect();
         let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
         let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
-    let (rules, counted) = (loaded.rules, sources.clone());
+    let (rules, counted) = (loaded.rules.rules.len(), sources.clone());
     let brain = Brain::new(loaded, &config);
     let (ended, mut end) = watch::channel(());
     std::thread::Builder::new()

@@ -1,1 +1,743 @@
-//! To come.
+//! The engine: a function of rules and an ordered log of events and ticks. It reads no clock and no random number.
+//!
+//! Matches wait, level by level of the rule graph, until the watermark has passed them ([`queue`]); then they are applied
+//! in the order of events, for good, and what fires is final. That alone decides what the final alerts are, so they are
+//! the same whatever the order of arrival. Where alerts are wanted at once ([`Options::provisional`]), [`early`] applies
+//! the waiting matches of a key to a copy of its state and tells what would fire, amends and withdraws.
+//!
+//! Bounds: `keys` groups a rule and [`Options::budget`] bytes in all, beyond which the least recently touched group goes;
+//! [`Options::pending`] waiting matches a key, beyond which the oldest become final early. All are counted.
+
+pub mod collect;
+mod early;
+pub mod evidence;
+pub mod group;
+pub mod hit;
+pub mod key;
+mod queue;
+mod steps;
+mod storm;
+pub mod stream;
+mod table;
+mod window;
+
+pub use stream::{Arrival, StreamId};
+
+use crate::alert::{self, Alert, Step};
+use crate::event::{Arena, Event, Field, Layout, Out, Slot, Span, Timestamp, field};
+use crate::parse::Estate;
+use crate::rule::compile::Matcher;
+use crate::rule::{Kind, MetricKind, RuleSet};
+use early::Unit;
+use evidence::AlertRef;
+use foldhash::fast::FixedState;
+use group::{Effect, Fired, Group, Quiet};
+use hashbrown::HashMap;
+use hit::{Hit, Payload, Pos};
+use queue::Queue;
+use std::sync::Arc;
+use storm::Storm;
+use stream::Streams;
+use table::Table;
+
+/// How an engine is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether alerts are told before they are final.
+    pub provisional: bool,
+    /// Whether time passes by ticks, so that a stream can fall idle.
+    pub live: bool,
+    /// Bytes of state in all.
+    pub budget: usize,
+    /// Waiting matches a key.
+    pub pending: usize,
+    /// Seed of the hashes: the log's.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { provisional: false, live: false, budget: 128 << 20, pending: 256, seed: 0 }
+    }
+}
+
+/// What is known of an event beside its fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta<'a> {
+    /// Its stream.
+    pub stream: StreamId,
+    /// What [`Engine::arrive`] made of it.
+    pub arrival: Arrival,
+    /// Its number.
+    pub seq: u64,
+    /// Its original record.
+    pub record: &'a [u8],
+}
+
+/// What the engine has to say.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// An alert has come to this.
+    Alert(Step, Box<Alert>),
+    /// An open alert has matched again.
+    Update {
+        /// Its id.
+        id: [u8; 16],
+        /// Its count by now.
+        count: u64,
+        /// Its latest match by now.
+        last: Timestamp,
+        /// Whether that can still change; it is told once more when it cannot.
+        early: bool,
+    },
+    /// An alert has taken one more match, at this time: of a rule that may open no more, or a late one.
+    Joined([u8; 16], Timestamp),
+    /// A rule's metric moves.
+    Metric {
+        /// The rule.
+        rule: usize,
+        /// When.
+        ts: Timestamp,
+        /// By how much, or to what.
+        value: f64,
+        /// The values of its `label_fields`.
+        labels: Vec<String>,
+    },
+}
+
+/// What has happened so far.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Events that came after their time.
+    pub late: u64,
+    /// Events whose clock ran ahead.
+    pub ahead: u64,
+    /// Groups dropped with live progress, by rule.
+    pub evicted: Vec<u64>,
+    /// Matches that became final early because their key had too many waiting.
+    pub final_early: u64,
+    /// Matches that came before one of their key that had become final early; windows do not see them.
+    pub after_final: u64,
+    /// Matches for which a key field was missing.
+    pub without_key: u64,
+    /// Keys left out because one event had more than eight.
+    pub keys_left_out: u64,
+    /// Alerts that joined another because their rule had opened as many as it may.
+    pub stormed: u64,
+}
+
+struct Plan {
+    kept: Vec<Field>,
+    key: Vec<Field>,
+    heard: bool,
+    lifetime: Span,
+    /// For each field of a shared cooldown, its place in `by`.
+    shared: Option<Vec<usize>>,
+}
+
+struct RuleState {
+    groups: Table<Group>,
+    quiets: Table<Quiet>,
+    storm: Storm,
+}
+
+/// The bookkeeping of one group in the table, beside its key and its heap.
+const GROUP_BYTES: usize = 192;
+
+/// See the module.
+pub struct Engine {
+    rules: Arc<RuleSet>,
+    layout: Arc<Layout>,
+    estate: Arc<Estate>,
+    options: Options,
+    matcher: Matcher,
+    streams: Streams,
+    plans: Vec<Plan>,
+    states: Vec<RuleState>,
+    queues: Vec<Queue>,
+    hits: Vec<Option<Hit>>,
+    free: Vec<u32>,
+    units: HashMap<(u32, Arc<[u8]>), Unit, FixedState>,
+    dirty: std::collections::BTreeSet<(u16, u32, Arc<[u8]>)>,
+    used: usize,
+    late_ranks: std::collections::VecDeque<(u64, u32)>,
+    counters: Counters,
+    matched: Vec<crate::rule::compile::Hit>,
+    scratch: Vec<u8>,
+    row: (Arena, Vec<Slot>),
+}
+
+impl Engine {
+    /// An engine for these rules, whose events have this layout ([`fields`] says what it must hold).
+    pub fn new(rules: Arc<RuleSet>, layout: Arc<Layout>, estate: Arc<Estate>, options: Options) -> Engine {
+        let heard = |i: usize| {
+            rules.rules.iter().any(|r| {
+                std::iter::once(&r.when).chain(r.kind.steps().iter().map(|s| &s.when)).any(|w| w.rules.as_ref().is_some_and(|l| l.contains(&i)))
+            })
+        };
+        let plans = rules
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(i, r)| {
+                let shared = match &r.rearm {
+                    crate::rule::Rearm::Cooldown { by: Some(by), .. } if !r.by.is_empty() => {
+                        Some(by.iter().filter_map(|f| r.by.iter().position(|b| b == f)).collect())
+                    }
+                    _ => None,
+                };
+                Plan { kept: hit::kept_fields(r), key: hit::key_fields(r).to_vec(), heard: heard(i), lifetime: group::lifetime(r), shared }
+            })
+            .collect();
+        let levels = rules.rules.iter().map(|r| r.level).max().unwrap_or(0) as usize;
+        let seed = options.seed;
+        let states =
+            (0..rules.rules.len()).map(|_| RuleState { groups: Table::new(seed), quiets: Table::new(seed), storm: Storm::default() }).collect();
+        Engine {
+            matcher: Matcher::new(&rules, &layout),
+            streams: Streams::new(options.live),
+            plans,
+            states,
+            queues: (0..levels).map(|_| Queue::default()).collect(),
+            hits: Vec::new(),
+            free: Vec::new(),
+            units: HashMap::with_hasher(FixedState::with_seed(seed)),
+            dirty: Default::default(),
+            used: 0,
+            late_ranks: Default::default(),
+            counters: Counters { evicted: vec![0; rules.rules.len()], ..Counters::default() },
+            matched: Vec::new(),
+            scratch: Vec::new(),
+            row: (Arena::default(), vec![Slot::Missing; layout.len()]),
+            rules,
+            layout,
+            estate,
+            options,
+        }
+    }
+
+    /// Opens a stream, or finds the one of that name.
+    pub fn stream(&mut self, name: &str, lateness: Span) -> StreamId {
+        self.streams.open(name, lateness)
+    }
+
+    /// A stream has a backlog: the watermark waits for it however far it trails, until it has caught up.
+    pub fn hold(&mut self, stream: StreamId, yes: bool, out: &mut Vec<Output>) {
+        self.streams.hold(stream, yes);
+        self.advance(out);
+    }
+
+    /// A stream has ended: nothing waits for it any more.
+    pub fn close(&mut self, stream: StreamId, out: &mut Vec<Output>) {
+        self.streams.close(stream);
+        self.advance(out);
+    }
+
+    /// Takes an event's time in. Call it once for each event, before [`Engine::event`].
+    pub fn arrive(&mut self, stream: StreamId, ts: Timestamp, received: Option<Timestamp>) -> Arrival {
+        let a = self.streams.arrive(stream, ts, received);
+        self.counters.late += a.late as u64;
+        self.counters.ahead += a.ahead as u64;
+        a
+    }
+
+    /// Takes an event in.
+    pub fn event(&mut self, ev: &Event<'_>, meta: &Meta<'_>, out: &mut Vec<Output>) {
+        let mut matched = std::mem::take(&mut self.matched);
+        matched.clear();
+        self.matcher.event(ev, meta.arrival.ts, &mut matched);
+        if !matched.is_empty() {
+            let pos = Pos {
+                ts: meta.arrival.ts,
+                stream: self.streams.rank(meta.stream),
+                place: meta.arrival.place,
+                level: 0,
+                rule: 0,
+                origin: None,
+                ord: 0,
+            };
+            let content = xxhash_rust::xxh3::xxh3_64(meta.record);
+            let hits = self.hits_of(ev, &matched, &pos, content, meta.seq, None);
+            self.take_in(hits, meta.arrival.late, out);
+        }
+        self.matched = matched;
+        self.advance(out);
+    }
+
+    /// Time has come to `now`, of the system's clock: streams fall idle, groups expire. Once a second.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.streams.tick(now);
+        self.advance(out);
+        let mark = self.streams.watermark();
+        for r in 0..self.states.len() {
+            self.expire(r, mark);
+        }
+        self.sweep_units();
+    }
+
+    /// The input has ended: all that has come is final.
+    pub fn finish(&mut self, out: &mut Vec<Output>) {
+        self.commit_before(Timestamp::MAX, out);
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Groups with state, and the bytes that state is reckoned at.
+    pub fn size(&self) -> (usize, usize) {
+        (self.states.iter().map(|s| s.groups.len()).sum(), self.used)
+    }
+
+    /// Matches that wait for the watermark.
+    pub fn waiting(&self) -> usize {
+        self.queues.iter().map(Queue::len).sum()
+    }
+
+    /// The one watermark.
+    pub fn watermark(&self) -> Timestamp {
+        self.streams.watermark()
+    }
+
+    fn advance(&mut self, out: &mut Vec<Output>) {
+        let before = self.streams.watermark();
+        let mark = self.streams.advance();
+        if mark > before || mark > Timestamp::MIN && self.queues.iter().any(|q| q.len() > 0) {
+            self.commit_before(mark, out);
+        }
+        if self.options.provisional {
+            self.tell(out);
+        }
+    }
+
+    /// Applies, for good, all hits before `mark`: level by level, each level in the order of events.
+    fn commit_before(&mut self, mark: Timestamp, out: &mut Vec<Output>) {
+        for level in 0..self.queues.len() {
+            while let Some(slot) = self.queues[level].pop(mark) {
+                if let Some(h) = self.hits[slot as usize].take() {
+                    self.leave_unit(&h, slot, out);
+                    self.commit(h, slot, out);
+                }
+                self.free.push(slot);
+            }
+        }
+    }
+
+    /// The hits of an event or alert: one for each rule and key, and one for each metric.
+    fn hits_of(
+        &mut self,
+        ev: &Event<'_>,
+        matched: &[crate::rule::compile::Hit],
+        pos: &Pos,
+        content: u64,
+        seq: u64,
+        alert: Option<Arc<AlertRef>>,
+    ) -> Vec<Hit> {
+        let rules = self.rules.clone();
+        let mut all = Vec::new();
+        for same in matched.chunk_by(|a, b| a.rule == b.rule) {
+            let r = same[0].rule;
+            let (rule, plan) = (&rules.rules[r as usize], &self.plans[r as usize]);
+            let base = |key: Arc<[u8]>, quiet: Arc<[u8]>, payload: Payload| Hit {
+                pos: pos.clone(),
+                rule: r,
+                mask: 1,
+                key,
+                quiet,
+                per: 0,
+                payload,
+                content,
+                seq,
+                alert: alert.clone(),
+                kept: None,
+                tentative: false,
+            };
+            if let Some(m) = &rule.metric {
+                if let Some(p) = metric(ev, m) {
+                    all.push(base(Arc::from([]), Arc::from([]), p));
+                }
+            }
+            if !rule.alert {
+                continue;
+            }
+            let Some(payload) = hit::payload(ev, &rule.kind, &mut self.scratch) else { continue };
+            let mut keys: Vec<(Arc<[u8]>, u32)> = Vec::new();
+            for m in same {
+                let by = rule.kind.steps().get(m.step as usize).and_then(|s| s.by.as_deref()).unwrap_or(&rule.by);
+                for k in hit::keys(ev, by, rule.missing_null, &mut self.scratch, &mut self.counters.keys_left_out) {
+                    match keys.iter_mut().find(|(x, _)| *x == k) {
+                        Some((_, mask)) => *mask |= 1 << m.step,
+                        None => keys.push((k, 1 << m.step)),
+                    }
+                }
+            }
+            if keys.is_empty() {
+                self.counters.without_key += 1;
+                continue;
+            }
+            let per = hit::per(ev, rule.per, &mut self.scratch);
+            let kept = hit::keep(ev, &plan.kept);
+            // A cooldown of other fields than the (missing) `by` has keys of its own.
+            let quiets = match &rule.rearm {
+                crate::rule::Rearm::Cooldown { by: Some(by), .. } if rule.by.is_empty() => {
+                    hit::keys(ev, by, true, &mut self.scratch, &mut self.counters.keys_left_out)
+                }
+                _ => Vec::new(),
+            };
+            let mut ord = 0;
+            for (key, mask) in keys.into_iter().take(hit::MAX_KEYS) {
+                let own = match &plan.shared {
+                    Some(places) => project(&key, places),
+                    None => key.clone(),
+                };
+                for quiet in if quiets.is_empty() { std::slice::from_ref(&own) } else { &quiets } {
+                    let mut h = base(key.clone(), quiet.clone(), payload.clone());
+                    (h.mask, h.per, h.kept, h.pos.ord) = (mask, per, kept.clone(), ord);
+                    ord = ord.saturating_add(1);
+                    all.push(h);
+                }
+            }
+        }
+        all
+    }
+
+    fn take_in(&mut self, hits: Vec<Hit>, late: bool, out: &mut Vec<Output>) {
+        for h in hits {
+            if late { self.late(h, out) } else { self.enqueue(h, out) }
+        }
+    }
+
+    fn enqueue(&mut self, h: Hit, out: &mut Vec<Output>) {
+        let level = self.rules.rules[h.rule as usize].level.max(1) as usize - 1;
+        if matches!(h.payload, Payload::Metric(_)) {
+            let pos = h.pos.clone();
+            let slot = self.keep_hit(h);
+            self.queues[level].push(pos, slot);
+            return;
+        }
+        let pos = h.pos.clone();
+        if let Some(slot) = self.join_unit(h, true, out) {
+            self.queues[level].push(pos, slot);
+        }
+    }
+
+    fn keep_hit(&mut self, h: Hit) -> u32 {
+        match self.free.pop() {
+            Some(i) => {
+                self.hits[i as usize] = Some(h);
+                i
+            }
+            None => {
+                self.hits.push(Some(h));
+                self.hits.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Applies a hit for good.
+    fn commit(&mut self, h: Hit, slot: u32, out: &mut Vec<Output>) {
+        if let Payload::Metric(m) = h.payload {
+            out.push(Output::Metric { rule: h.rule as usize, ts: h.pos.ts, value: m.0, labels: m.1 });
+            return;
+        }
+        let rules = self.rules.clone();
+        let (r, t) = (h.rule as usize, h.pos.ts);
+        let rule = &rules.rules[r];
+        self.expire(r, t.min(self.streams.watermark()));
+        let st = &mut self.states[r];
+        let (g, new) = st.groups.touch(&h.key, t);
+        let before = if new { 0 } else { g.bytes() };
+        // Quiet is rare: only a key that has fired has an entry.
+        let mut none = Quiet::default();
+        let known = !st.quiets.is_empty() && st.quiets.get(&h.quiet).is_some();
+        let quiet = if known { st.quiets.touch(&h.quiet, t).0 } else { &mut none };
+        match group::apply(rule, &h, g, quiet) {
+            Effect::None => {}
+            Effect::Update(s) if s.joined => out.push(Output::Joined(s.alert, t)),
+            Effect::Update(s) => out.push(Output::Update { id: s.alert, count: s.count, last: s.last, early: false }),
+            Effect::Fired(f) => {
+                let id = self.alert_id(&h, &f);
+                let st = &mut self.states[r];
+                let joined = st.storm.open(t, rule.max_alerts, id);
+                let (g, _) = st.groups.touch(&h.key, t);
+                let quiet = if known { st.quiets.touch(&h.quiet, t).0 } else { &mut none };
+                group::settle(rule, t, (joined.unwrap_or(id), joined.is_some()), &f, g, quiet);
+                if !known && none.now.is_some() {
+                    *st.quiets.touch(&h.quiet, t).0 = none;
+                    self.used += GROUP_BYTES + h.quiet.len();
+                }
+                match joined {
+                    Some(newest) => {
+                        self.counters.stormed += 1;
+                        out.push(Output::Joined(newest, t));
+                    }
+                    None => {
+                        let alert = self.alert(&h, &f, id, false);
+                        self.settle_told(&h, slot, Some(alert), out);
+                    }
+                }
+                self.account(r, &h, new, before);
+                return;
+            }
+        }
+        self.settle_told(&h, slot, None, out);
+        self.account(r, &h, new, before);
+    }
+
+    /// Keeps the reckoning of bytes, and the caps.
+    fn account(&mut self, r: usize, h: &Hit, new: bool, before: usize) {
+        let st = &self.states[r];
+        let after = st.groups.get(&h.key).map_or(0, Group::bytes);
+        self.used = (self.used + after).saturating_sub(before);
+        if new {
+            self.used += GROUP_BYTES + h.key.len();
+        }
+        while self.states[r].groups.len() > self.rules.rules[r].keys {
+            self.evict(r);
+        }
+        while self.used > self.options.budget {
+            // The rule whose least recently touched group has been left alone for longest gives it up.
+            let Some(r) = (0..self.states.len()).filter(|&r| self.states[r].groups.len() > 1).min_by_key(|&r| self.states[r].groups.oldest()) else {
+                break;
+            };
+            for _ in 0..64.min(self.states[r].groups.len() - 1) {
+                self.evict(r);
+            }
+        }
+    }
+
+    fn evict(&mut self, r: usize) {
+        self.drop_oldest(r);
+        self.counters.evicted[r] += 1;
+    }
+
+    fn drop_oldest(&mut self, r: usize) {
+        if let Some((key, g)) = self.states[r].groups.pop_oldest() {
+            self.used = self.used.saturating_sub(GROUP_BYTES + key.len() + g.bytes());
+        }
+    }
+
+    /// Forgets what can matter no more at `now`.
+    fn expire(&mut self, r: usize, now: Timestamp) {
+        let lifetime = self.plans[r].lifetime;
+        while self.states[r].groups.oldest().is_some_and(|t| t <= now.minus(lifetime)) {
+            self.drop_oldest(r);
+        }
+        // An ended quiet is remembered as long again, at least an hour, for events that come late.
+        let memory = Span(lifetime.0.saturating_mul(2).max(Span::seconds(3600).0));
+        let st = &mut self.states[r];
+        while st.quiets.oldest().is_some_and(|t| t <= now.minus(memory)) || st.quiets.len() > self.rules.rules[r].keys {
+            match st.quiets.pop_oldest() {
+                Some((key, _)) => self.used = self.used.saturating_sub(GROUP_BYTES + key.len()),
+                None => break,
+            }
+        }
+    }
+
+    /// A late event, or the alert of one: rules without windows see it.
+    fn late(&mut self, h: Hit, out: &mut Vec<Output>) {
+        if let Payload::Metric(m) = h.payload {
+            out.push(Output::Metric { rule: h.rule as usize, ts: h.pos.ts, value: m.0, labels: m.1 });
+            return;
+        }
+        let rules = self.rules.clone();
+        let (r, t) = (h.rule as usize, h.pos.ts);
+        if rules.rules[r].kind != Kind::Single {
+            return;
+        }
+        if let Some(s) = self.states[r].quiets.get(&h.quiet).and_then(|q| q.covers(t)) {
+            out.push(Output::Joined(s.alert, t));
+            return;
+        }
+        // Late hits come in no order, so their rank at one instant is counted apart from the group.
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&h.key);
+        self.scratch.extend_from_slice(&t.0.to_le_bytes());
+        self.scratch.extend_from_slice(&h.rule.to_le_bytes());
+        let name = xxhash_rust::xxh3::xxh3_64_with_seed(&self.scratch, h.content);
+        let rank = match self.late_ranks.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, n)) => {
+                *n += 1;
+                *n
+            }
+            None => {
+                if self.late_ranks.len() == 1024 {
+                    self.late_ranks.pop_front();
+                }
+                self.late_ranks.push_back((name, 0));
+                0
+            }
+        };
+        let e = evidence::Evidence { ts: t, seq: h.seq, mark: group::mark(h.content, rank), alert: h.alert.clone(), kept: h.kept.clone() };
+        let f = Fired { evidence: vec![e], count: 1, last: t, short: 0 };
+        let id = self.alert_id(&h, &f);
+        if let Some(newest) = self.states[r].storm.open(t, rules.rules[r].max_alerts, id) {
+            self.counters.stormed += 1;
+            out.push(Output::Joined(newest, t));
+            return;
+        }
+        let alert = self.alert(&h, &f, id, true);
+        let chained = self.chain(&h, &alert);
+        out.push(Output::Alert(Step::Final, Box::new(alert)));
+        self.take_in(chained, true, out);
+    }
+
+    fn alert_id(&self, h: &Hit, f: &Fired) -> [u8; 16] {
+        let rule = &self.rules.rules[h.rule as usize];
+        let key = self.alert_key(h);
+        let mark = |e: Option<&evidence::Evidence>| e.map_or(0, |e| e.mark);
+        let completing = f.evidence.iter().rev().find(|e| e.seq == h.seq && e.ts == h.pos.ts).or(f.evidence.last());
+        alert::id(rule, key, mark(f.evidence.iter().min_by_key(|e| e.ts)), mark(completing))
+    }
+
+    fn alert_key<'h>(&self, h: &'h Hit) -> &'h Arc<[u8]> {
+        if self.rules.rules[h.rule as usize].by.is_empty() { &h.quiet } else { &h.key }
+    }
+
+    fn alert(&self, h: &Hit, f: &Fired, id: [u8; 16], late: bool) -> Alert {
+        let plan = &self.plans[h.rule as usize];
+        let key = self.alert_key(h).clone();
+        let keys: Vec<_> = plan.key.iter().copied().zip(key::scalars(&key)).collect();
+        let values = f.kept(h.kept.as_ref(), plan.kept.len());
+        let carried = plan.kept.iter().zip(values).filter(|(f, _)| !plan.key.contains(f)).map(|(f, v)| (*f, key::scalars(&v))).collect();
+        Alert {
+            id,
+            delivery: id,
+            rule: h.rule as usize,
+            ts: h.pos.ts,
+            key,
+            keys,
+            carried,
+            count: f.count,
+            first: f.first(),
+            last: f.last,
+            evidence: Alert::cited(f.evidence.clone()),
+            short: f.short,
+            late,
+        }
+    }
+
+    /// The hits that an alert makes as an event, if anybody listens to its rule.
+    fn chain(&mut self, h: &Hit, a: &Alert) -> Vec<Hit> {
+        if !self.plans[a.rule].heard {
+            return Vec::new();
+        }
+        let rules = self.rules.clone();
+        let (layout, estate) = (self.layout.clone(), self.estate.clone());
+        let rule = &rules.rules[a.rule];
+        let (mut arena, mut slots) = std::mem::take(&mut self.row);
+        arena.clear();
+        let mut o = Out::new(&[], &mut arena, &mut slots, &layout, None);
+        o.time(field::TIMESTAMP, a.ts);
+        o.word(field::EVENT_KIND, "alert");
+        o.word(field::EVENT_MODULE, "vigild");
+        o.str(field::RULE_ID, rule.id.as_bytes());
+        o.str(field::RULE_NAME, rule.title.as_bytes());
+        o.word(field::ALERT_SEVERITY, rule.severity.name());
+        rule.tactics.iter().for_each(|t| o.add(field::RULE_TACTIC, t.as_bytes()));
+        let carried = a.carried.iter().filter(|(f, _)| rule.carry.contains(f)).map(|(f, v)| (*f, &v[..]));
+        let all = a.keys.iter().map(|(f, s)| (*f, std::slice::from_ref(s))).chain(carried);
+        for (f, values) in all {
+            for v in values {
+                let s = slot_of(&mut o, v);
+                if values.len() == 1 {
+                    o.put(f, s)
+                } else {
+                    o.push(f, s)
+                }
+                related(&mut o, f, v, &estate);
+            }
+        }
+        let ev = Event::new(&[], &arena, &slots, &layout);
+        let mut matched = Vec::new();
+        self.matcher.alert(&ev, a.rule, a.ts, &mut matched);
+        let pos = Pos { level: rule.level, rule: a.rule as u32, origin: Some(a.key.clone()), ord: 0, ..h.pos.clone() };
+        let content = xxhash_rust::xxh3::xxh3_64(&a.id);
+        let hits = self.hits_of(&ev, &matched, &pos, content, h.seq, Some(Arc::new(AlertRef { id: a.id, rule: rule.id.clone() })));
+        self.row = (arena, slots);
+        hits
+    }
+}
+
+fn slot_of(o: &mut Out<'_>, v: &key::Scalar) -> Slot {
+    use key::Scalar::*;
+    match v {
+        Null => Slot::Missing,
+        Bool(b) => Slot::Bool(*b),
+        Int(n) => i64::try_from(*n).map(Slot::Int).or_else(|_| u64::try_from(*n).map(Slot::Big)).unwrap_or_default(),
+        Float(x) => Slot::Float(*x),
+        Str(s) => o.text(s.as_bytes()),
+        Ip(ip) => o.address(*ip),
+        Time(t) => Slot::Time(*t),
+    }
+}
+
+/// `related.*` of an alert, made of its key fields and what it carries; hosts only if the inventory has them.
+fn related(o: &mut Out<'_>, f: Field, v: &key::Scalar, estate: &Estate) {
+    let to = match (f, v) {
+        (_, key::Scalar::Ip(_)) => field::RELATED_IP,
+        (field::USER_NAME | field::USER_EFFECTIVE_NAME | field::RELATED_USER | field::SOURCE_USER_NAME, _) => field::RELATED_USER,
+        (field::HOST_NAME, key::Scalar::Str(s)) if estate.named(s.as_bytes()).is_some() => field::RELATED_HOSTS,
+        (field::RELATED_HOSTS, _) => field::RELATED_HOSTS,
+        _ => return,
+    };
+    if let key::Scalar::Ip(ip) = v {
+        if let Some(h) = estate.at(*ip) {
+            let s = o.text(h.name.as_bytes());
+            o.add_once(field::RELATED_HOSTS, s);
+        }
+    }
+    if f != to {
+        let s = slot_of(o, v);
+        o.add_once(to, s);
+    }
+}
+
+/// The quiet key of a group key: the values at some places of it.
+fn project(key: &Arc<[u8]>, places: &[usize]) -> Arc<[u8]> {
+    let mut parts = Vec::new();
+    let mut rest: &[u8] = key;
+    while let Some((_, r)) = key::decode(rest) {
+        parts.push(&rest[..rest.len() - r.len()]);
+        rest = r;
+    }
+    let mut b = Vec::with_capacity(key.len());
+    places.iter().filter_map(|&i| parts.get(i)).for_each(|p| b.extend_from_slice(p));
+    b.into()
+}
+
+/// What an event does to a metric; `None` where it lacks the value.
+fn metric(ev: &Event<'_>, m: &crate::rule::Metric) -> Option<Payload> {
+    let value = match m.value {
+        Some(f) => hit::millionths(ev.get(f))? as f64 / 1e6,
+        None if m.kind == MetricKind::Counter => 1.0,
+        None => return None,
+    };
+    let label = |f: Field| ev.get(f).each().map(alert::plain).collect();
+    let labels = m.label_fields.iter().map(|(_, t)| alert::fill(t, label)).collect();
+    Some(Payload::Metric(Box::new((value, labels))))
+}
+
+/// The fields that the engine itself reads or writes, beyond those of the rules' conditions.
+pub fn fields(rules: &RuleSet) -> Vec<Field> {
+    let mut all = vec![
+        field::TIMESTAMP,
+        field::EVENT_ORIGINAL,
+        field::EVENT_INGESTED,
+        field::EVENT_STREAM,
+        field::EVENT_LATE,
+        field::EVENT_AHEAD,
+        field::EVENT_KIND,
+    ];
+    for r in &rules.rules {
+        all.extend(hit::kept_fields(r));
+        all.extend(hit::key_fields(r));
+    }
+    all
+}

@@ -76,6 +76,7 @@ table! {
     EVENT_SEQUENCE "event.sequence" Int;
     EVENT_STREAM "event.stream" Str;
     EVENT_LATE "event.late" Bool;
+    EVENT_AHEAD "event.ahead" Bool;
     EVENT_TRUNCATED "event.truncated" Bool;
     EVENT_ORIGINAL "event.original" Str;
     ERROR_MESSAGE "error.message" Str;

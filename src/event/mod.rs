@@ -61,6 +61,24 @@ impl<'b> Out<'b> {
         Out { bytes, arena, slots, layout, own }
     }
 
+    /// Takes everything back, to write the row anew.
+    pub fn reset(&mut self) {
+        self.slots.fill(Slot::Missing);
+        if let Some(own) = self.own.as_deref_mut() {
+            own.entries.clear();
+        }
+    }
+
+    /// The `i`-th element of a slot: of a list that one, of another value itself for 0.
+    pub fn nth(&self, s: Slot, i: usize) -> Option<Slot> {
+        match s {
+            Slot::Missing => None,
+            Slot::List(r) if i < r.len as usize => self.arena.lists.get(r.off as usize + i).copied(),
+            Slot::List(_) => None,
+            one => (i == 0).then_some(one),
+        }
+    }
+
     /// Whether anybody reads this field; a parser may skip work for one that nobody does.
     #[inline]
     pub fn wants(&self, f: Field) -> bool {

@@ -1,1 +1,138 @@
-//! To come.
+//! What is the same for all formats once a record is parsed: the machine's name in the inventory, and `related.*`.
+//!
+//! Nothing is allocated: values are given from slot to slot, names of the inventory are copied to the arena.
+
+use super::Estate;
+use super::estate::Host;
+use crate::event::{Field, Out, Slot, Value, field};
+
+/// Addresses in the order in which the sensor vouches for them: what it saw, then what it was told.
+const IPS: [Field; 8] = [
+    field::SOURCE_IP,
+    field::DESTINATION_IP,
+    field::HOST_IP,
+    field::SURICATA_ALERT_SOURCE_IP,
+    field::SURICATA_ALERT_TARGET_IP,
+    field::SERVER_IP,
+    field::CLIENT_IP,
+    field::DNS_RESOLVED_IP,
+];
+
+/// Names that may be those of machines; the last ones are what a client asked for.
+const NAMES: [Field; 9] = [
+    field::HOST_HOSTNAME,
+    field::SOURCE_ADDRESS,
+    field::DESTINATION_ADDRESS,
+    field::CLIENT_ADDRESS,
+    field::SERVER_ADDRESS,
+    field::SOURCE_DOMAIN,
+    field::DESTINATION_DOMAIN,
+    field::TLS_CLIENT_SERVER_NAME,
+    field::URL_DOMAIN,
+];
+
+const USERS: [Field; 4] = [field::USER_NAME, field::USER_EFFECTIVE_NAME, field::USER_TARGET_NAME, field::SOURCE_USER_NAME];
+
+const HASHES: [Field; 10] = [
+    field::FILE_HASH_MD5,
+    field::FILE_HASH_SHA1,
+    field::FILE_HASH_SHA256,
+    field::OSSEC_SYSCHECK_MD5_BEFORE,
+    field::OSSEC_SYSCHECK_SHA1_BEFORE,
+    field::OSSEC_SYSCHECK_SHA256_BEFORE,
+    field::TLS_SERVER_HASH_SHA1,
+    field::TLS_CLIENT_JA3,
+    field::TLS_SERVER_JA3S,
+    field::CONTAINER_IMAGE_HASH_ALL,
+];
+
+/// The fields that enrichment reads to write `f`; a layout that has a slot for `f` needs them too.
+pub fn inputs(f: Field) -> Vec<Field> {
+    match f {
+        field::HOST_NAME => vec![field::HOST_IP, field::HOST_HOSTNAME],
+        field::HOST_HOSTNAME => vec![field::HOST_NAME],
+        field::RELATED_IP => IPS.to_vec(),
+        field::RELATED_HOSTS => [&[field::HOST_NAME, field::RELATED_IP], &IPS[..], &NAMES].concat(),
+        field::RELATED_USER => USERS.to_vec(),
+        field::RELATED_HASH => HASHES.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// Fills in what follows from the parsed fields and the inventory.
+pub fn enrich(estate: &Estate, out: &mut Out<'_>) {
+    host(estate, out);
+    related(field::RELATED_IP, &IPS, out);
+    related(field::RELATED_USER, &USERS, out);
+    related(field::RELATED_HASH, &HASHES, out);
+    if out.wants(field::RELATED_HOSTS) && !estate.hosts().is_empty() {
+        hosts(estate, out);
+    }
+}
+
+/// The machine of a value: by name, alias or address.
+fn machine<'e>(estate: &'e Estate, v: Value<'_>) -> Option<&'e Host> {
+    match v {
+        Value::Ip(ip) => estate.at(ip),
+        Value::Str(s) => estate.named(s).or_else(|| crate::event::ip(s).and_then(|ip| estate.at(ip))),
+        _ => None,
+    }
+}
+
+fn host(estate: &Estate, out: &mut Out<'_>) {
+    if !out.wants(field::HOST_NAME) && !out.wants(field::HOST_HOSTNAME) {
+        return;
+    }
+    if !out.has(field::HOST_HOSTNAME) {
+        out.copy(field::HOST_NAME, field::HOST_HOSTNAME);
+    }
+    if estate.hosts().is_empty() {
+        return;
+    }
+    let found = machine(estate, out.get(field::HOST_NAME));
+    // A name that the inventory does not know is not overruled by an address: the address may be a gateway's.
+    let found = if out.has(field::HOST_NAME) { found } else { out.get(field::HOST_IP).each().find_map(|ip| machine(estate, ip)) };
+    if let Some(h) = found {
+        out.str(field::HOST_NAME, h.name.as_bytes());
+    }
+}
+
+/// Gathers values into one list without repetition; what the parser has put there, a client's claims, goes last.
+fn related(to: Field, from: &[Field], out: &mut Out<'_>) {
+    if !out.wants(to) {
+        return;
+    }
+    let claims = out.slot(to);
+    out.clear(to);
+    let add = |s: Slot, out: &mut Out<'_>| {
+        let mut i = 0;
+        while let Some(one) = out.nth(s, i) {
+            out.add_once(to, one);
+            i += 1;
+        }
+    };
+    for &f in from {
+        add(out.slot(f), out);
+    }
+    add(claims, out);
+}
+
+fn hosts(estate: &Estate, out: &mut Out<'_>) {
+    let claims = out.slot(field::RELATED_HOSTS);
+    out.clear(field::RELATED_HOSTS);
+    let add = |s: Slot, out: &mut Out<'_>| {
+        let mut i = 0;
+        while let Some(one) = out.nth(s, i) {
+            if let Some(h) = machine(estate, out.value(one)) {
+                if !out.get(field::RELATED_HOSTS).each().any(|v| v == Value::Str(h.name.as_bytes())) {
+                    out.add(field::RELATED_HOSTS, h.name.as_bytes());
+                }
+            }
+            i += 1;
+        }
+    };
+    for f in [field::HOST_NAME, field::RELATED_IP].into_iter().chain(IPS).chain(NAMES) {
+        add(out.slot(f), out);
+    }
+    add(claims, out);
+}

@@ -1,6 +1,8 @@
 //! Bytes to events: recognition, carriers, the native and the declared formats, and what is the same for all.
 
+mod carrier;
 pub mod declared;
+mod dispatch;
 pub mod ecs;
 pub mod enrich;
 pub mod estate;
@@ -9,10 +11,14 @@ pub mod falco;
 pub mod json;
 pub mod modsecurity;
 pub mod ossec;
+mod render;
 pub mod suricata;
 pub mod syslog;
 
+pub(crate) use carrier::cri_head;
+pub use dispatch::{Parsers, Seen};
 pub use estate::Estate;
+pub use render::Renderer;
 
 use crate::event::Timestamp;
 use jiff::tz::TimeZone;
@@ -56,4 +62,49 @@ pub enum Format {
     Syslog,
     /// ECS JSON as `vigild parse` writes it.
     Ecs,
+}
+
+impl Native {
+    /// All five, in the order in which recognition asks them.
+    pub const ALL: [Native; 5] = [Native::Ossec, Native::Falco, Native::Suricata, Native::Fail2ban, Native::Modsecurity];
+
+    /// The folder in `parsers/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Native::Ossec => "ossec",
+            Native::Falco => "falco",
+            Native::Suricata => "suricata",
+            Native::Fail2ban => "fail2ban",
+            Native::Modsecurity => "modsecurity",
+        }
+    }
+}
+
+impl Format {
+    /// The format of that name.
+    pub fn named(name: &str, declared: &declared::Formats) -> Option<Format> {
+        match name {
+            "syslog" => Some(Format::Syslog),
+            "ecs" => Some(Format::Ecs),
+            _ => Native::ALL.into_iter().find(|n| n.name() == name).map(Format::Native).or_else(|| declared.find(name).map(Format::Declared)),
+        }
+    }
+
+    /// The name by which a user names it.
+    pub fn name(self, declared: &declared::Formats) -> &str {
+        match self {
+            Format::Native(n) => n.name(),
+            Format::Declared(i) => declared.names().nth(i).unwrap_or("declared"),
+            Format::Syslog => "syslog",
+            Format::Ecs => "ecs",
+        }
+    }
+
+    /// All names that [`Format::named`] knows, in alphabetical order.
+    pub fn names(declared: &declared::Formats) -> Vec<&str> {
+        let mut all: Vec<&str> = Native::ALL.iter().map(|n| n.name()).chain(["ecs", "syslog"]).chain(declared.names()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
 }

@@ -23,7 +23,7 @@ const FAILURES: (u64, u64) = (10, 20);
 /// What is watched, and what has been said.
 pub struct Own {
     sources: Vec<Watched>,
-    evicted: BTreeMap<String, u64>,
+    seen: BTreeMap<(&'static str, String), u64>,
     open: BTreeMap<(&'static str, String), Open>,
 }
 
@@ -47,11 +47,12 @@ impl Own {
     /// Nothing said yet.
     pub fn new(sources: Vec<Arc<Source>>) -> Own {
         let watch = |source| Watched { source, dropped: 0, late: 0, begin: (Timestamp::MIN, 0, 0) };
-        Own { sources: sources.into_iter().map(watch).collect(), evicted: BTreeMap::new(), open: BTreeMap::new() }
+        Own { sources: sources.into_iter().map(watch).collect(), seen: BTreeMap::new(), open: BTreeMap::new() }
     }
 
-    /// Looks at all counters; `evicted` is the groups given up so far, by rule.
-    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
+    /// Looks at all counters; `evicted` is the groups given up so far, by rule, `stormed` the matches beyond
+    /// what a rule may open.
+    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], stormed: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
         let mut said = Vec::new();
         for w in &mut self.sources {
             let (m, name) = (&w.source.metrics, &w.source.name);
@@ -68,10 +69,13 @@ impl Own {
                 w.begin = (now, records, failures);
             }
         }
-        for (rule, n) in evicted {
-            let before = self.evicted.insert(rule.clone(), *n).unwrap_or(0);
-            metrics.evictions(rule, n - before);
-            said.push(("vigild-eviction", rule.clone(), n - before));
+        let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
+        for (id, (rule, n)) in by_rule.iter().flat_map(|(id, all)| all.iter().map(move |one| (*id, one))) {
+            let before = self.seen.insert((id, rule.clone()), *n).unwrap_or(0);
+            if id == "vigild-eviction" {
+                metrics.evictions(rule, n - before);
+            }
+            said.push((id, rule.clone(), n - before));
         }
         for (id, key, n) in said {
             if n > 0 {
@@ -103,6 +107,7 @@ fn write(id: &str, key: &str, first: Timestamp, last: Timestamp, count: u64, out
         "vigild-source-drops" => ("A source loses records", "source", "records of the source were dropped; see vigild_records_dropped_total"),
         "vigild-late-events" => ("Events come too late", "source", "events of the source came after their windows had closed; raise its `lateness`"),
         "vigild-parse-failures" => ("Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
+        "vigild-rule-storm" => ("A rule opens too many alerts", "rule", "matches beyond the rule's `max_alerts` an hour joined its newest alert"),
         _ => ("The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
     };
     let hash = blake3::hash(format!("{id}\0{key}\0{}", first.0).as_bytes()).to_hex();
@@ -168,7 +173,7 @@ mod tests {
         let mut own = Own::new(vec![source.clone()]);
         for (at, step) in steps {
             step(&source);
-            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &metrics, &mut lines);
+            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &[], &metrics, &mut lines);
         }
         lines.flush();
         let text = String::from_utf8(page.0.lock().expect("one thread").clone()).expect("text");

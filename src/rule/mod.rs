@@ -3,6 +3,7 @@
 //! `expr` reads expressions, `load` reads files into these types, `check` has every complaint, `compile` makes the
 //! predicate index. The language and its meaning are in `rules/README.md`.
 
+pub mod attack;
 pub mod check;
 pub mod compile;
 pub mod expr;
@@ -285,6 +286,8 @@ pub struct Exception {
     pub where_: Expr,
     /// The first instant at which it no longer holds.
     pub until: Option<Timestamp>,
+    /// When somebody wants to be reminded of it; it stays in force.
+    pub review: Option<Timestamp>,
     /// Who answers for it.
     pub owner: String,
     /// Why it is there.

@@ -499,3 +499,69 @@ fn files_with_a_backlog_are_read_to_their_end() {
     d.wait_metric("vigild_records_total{source=\"app\"}", 80_000.0);
     assert_eq!(d.metric("vigild_refused_total{source=\"app\"}"), 1.0, "the fifth is over the limit");
 }
+
+const RULE: &str = r#"
+[[rule]]
+id = "three-probes"
+title = "Three probes"
+severity = "high"
+where = 'event.action == "probe"'
+by = ["source.ip"]
+count = { at_least = 3, within = "2m" }
+
+[[rule]]
+id = "probes-counted"
+title = "Probes"
+severity = "informational"
+alert = false
+where = 'event.action == "probe"'
+metric = { name = "probes_total", kind = "counter", label_fields = { from = "{source.ip}" } }
+"#;
+
+fn probe(action: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let at = jiff::Timestamp::from_microsecond(now.as_micros() as i64).expect("in range");
+    format!("{{\"@timestamp\":\"{at}\",\"event\":{{\"action\":\"{action}\"}},\"source\":{{\"ip\":\"203.0.113.9\"}}}}\n")
+}
+
+#[test]
+fn an_alert_is_told_when_it_fires_and_when_it_is_final_under_one_id() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (rules, alerts) = (dir.path().join("rules.toml"), dir.path().join("alerts.json"));
+    fs::write(&rules, RULE).expect("written");
+    let config = "[[source]]\nkind = \"http\"\nlateness = \"200ms\"\n";
+    let mut d = Daemon::start(config, &["--rules", &rules.display().to_string(), "--alerts", &alerts.display().to_string()]);
+    let lines = |file: &Path| -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(file).expect("there");
+        text.lines().map(|l| serde_json::from_str(l).expect("a line is JSON")).collect()
+    };
+    for n in 1..=3 {
+        assert_eq!(d.post("/api/v1/ingest/ecs", "", probe("probe").as_bytes()).status, 200);
+        assert_eq!(lines(&alerts).len(), (n == 3) as usize, "answered when what it set off is written");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    // Time goes on: nothing can change it any more.
+    assert_eq!(d.post("/api/v1/ingest/ecs", "", probe("other").as_bytes()).status, 200);
+    d.wait("it is final", |_| lines(&alerts).len() == 2);
+    // One more in its quiet time is told too, with the next tick.
+    assert_eq!(d.post("/api/v1/ingest/ecs", "", probe("probe").as_bytes()).status, 200);
+    d.wait("it has matched again", |_| lines(&alerts).iter().any(|a| a["alert"]["count"] == 4));
+    let all = lines(&alerts);
+    assert_eq!(all.iter().map(|a| a["event"]["id"].clone()).collect::<std::collections::BTreeSet<_>>().len(), 1, "{all:?}");
+    assert_eq!((&all[0]["alert"]["final"], &all[1]["alert"]["final"]), (&false.into(), &true.into()));
+    assert_eq!((&all[0]["rule"]["id"], &all[0]["alert"]["key"]["source.ip"]), (&"three-probes".into(), &"203.0.113.9".into()));
+    assert_eq!(d.metric("vigild_alerts_total{rule=\"three-probes\",severity=\"high\"}"), 1.0);
+    d.wait_metric("probes_total{from=\"203.0.113.9\"}", 3.0);
+    assert_eq!(d.stop().0.code(), Some(0));
+}
+
+#[test]
+fn a_rule_that_is_wrong_keeps_the_daemon_from_starting() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rules = dir.path().join("rules.toml");
+    fs::write(&rules, RULE.replace("at_least = 3", "at_leest = 3")).expect("written");
+    let o = refused(HTTP_ONLY, &["--rules", &rules.display().to_string()]);
+    let err = String::from_utf8_lossy(&o.stderr);
+    assert_eq!(o.status.code(), Some(3), "{err}");
+    assert!(err.contains("at_leest") && err.contains("rules.toml:8:"), "{err}");
+}

@@ -1,8 +1,11 @@
-//! One binary for all integration tests: every file directly under `tests/` would link everything again.
+//! Tests through the public face, in one binary: every file directly under `tests/` would link everything again.
 
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
 mod daemon;
+mod diagnostics;
 mod rsyslog;
+mod samples;
+mod streams;
 mod tidy;

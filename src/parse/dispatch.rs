@@ -1,0 +1,322 @@
+//! One record to one event: its carrier and envelope, the parser that takes it, and what is the same for all.
+
+use super::syslog::{self, Envelope};
+use super::{Context, Format, Native, carrier, declared, ecs, enrich, fail2ban, falco, modsecurity, ossec, suricata};
+use crate::event::{Layout, Out, ParseError, Schema, Slot, field};
+use std::io::Write;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The format that took it; of a record that did not parse, the one that was named or came nearest.
+    pub format: Option<Format>,
+    /// Whether it did not parse, and is a `pipeline_error`.
+    pub error: bool,
+}
+
+/// All parsers for one schema and layout; one for each worker.
+pub struct Parsers {
+    ossec: ossec::Parser,
+    falco: falco::Parser,
+    suricata: suricata::Parser,
+    fail2ban: fail2ban::Parser,
+    modsecurity: modsecurity::Parser,
+    ecs: ecs::Parser,
+    declared: declared::Parsers,
+    names: Vec<Box<str>>,
+    scratch: Vec<u8>,
+}
+
+/// The attempt that came nearest: by which format, and what it missed.
+type Miss = Option<(Format, ParseError)>;
+
+impl Parsers {
+    /// Parsers for events of this schema and layout, the declared formats among them.
+    pub fn new(schema: &Schema, layout: &Layout, declared: &declared::Formats) -> Parsers {
+        Parsers {
+            ossec: ossec::Parser::new(schema, layout),
+            falco: falco::Parser::new(schema, layout),
+            suricata: suricata::Parser::new(schema, layout),
+            fail2ban: fail2ban::Parser::new(schema, layout),
+            modsecurity: modsecurity::Parser::new(schema, layout),
+            ecs: ecs::Parser::new(schema, layout),
+            declared: declared::Parsers::new(schema, layout, declared),
+            names: declared.names().map(Into::into).collect(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Writes the event of one record, whatever the record is.
+    ///
+    /// - In: the record as the framer cut it; the format that the user named, if any; whether the record has been cut.
+    /// - Out: `event.original` and `event.truncated`, the envelope's fields, the format's, and the enrichment. A record that
+    ///   no parser takes has `event.kind` `pipeline_error` and says in `error.message` what was expected.
+    /// - Time: `@timestamp` is missing where neither record nor envelope has a time.
+    pub fn event(&mut self, ctx: &Context<'_>, format: Option<Format>, record: &[u8], truncated: bool, out: &mut Out<'_>) -> Seen {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let whole = syslog::trim(record);
+        let (payload, carried) = if let Some(c) = carrier::cri(whole, ctx) {
+            (c.payload, Some(c.time))
+        } else if let Some(t) = carrier::docker(whole, &mut scratch, ctx) {
+            (&scratch[..], Some(t))
+        } else {
+            (whole, None)
+        };
+        let payload = carrier::cee(payload);
+        let mut env = syslog::envelope(payload, ctx);
+        if let Some(e) = &mut env {
+            e.message = carrier::cee(e.message);
+            e.time = e.time.or(carried);
+        }
+        let inside = env.or(carried.map(|time| Envelope { time: Some(time), message: payload, ..Envelope::default() }));
+        let named = matches!(format, Some(Format::Native(_) | Format::Declared(_) | Format::Ecs));
+        let ctx = &Context { named, ..*ctx };
+        let mut miss = None;
+        let seen = match format {
+            Some(Format::Syslog) => self.within(ctx, env.as_ref(), payload, out, &mut miss),
+            Some(f) => self.as_named(f, ctx, inside.as_ref(), carried.is_some(), payload, out, &mut miss),
+            None => self.recognised(ctx, env.as_ref(), inside.as_ref(), payload, out, &mut miss),
+        };
+        let seen = match seen {
+            Some(f) => Seen { format: Some(f), error: false },
+            None => {
+                out.reset();
+                if let Some(e) = &inside {
+                    envelope(e, false, out);
+                }
+                let base = match &inside {
+                    Some(e) => offset(record, e.message),
+                    None => offset(record, payload),
+                };
+                self.failed(format, miss, base.unwrap_or(0), out);
+                Seen { format: format.or(miss.map(|m| m.0)), error: true }
+            }
+        };
+        if out.wants(field::EVENT_ORIGINAL) {
+            out.str(field::EVENT_ORIGINAL, record);
+        }
+        if truncated {
+            out.bool(field::EVENT_TRUNCATED, true);
+        }
+        enrich::enrich(ctx.estate, out);
+        self.scratch = scratch;
+        seen
+    }
+
+    /// Cuts a document that holds several findings (a scan report) into records, each with an event of its own, and says of
+    /// which format they are. `None` for any other record, which is one event.
+    pub fn split(&mut self, format: Option<Format>, record: &[u8], out: &mut Vec<Vec<u8>>) -> Option<Format> {
+        let record = syslog::trim(record);
+        if !matches!(record.first(), Some(b'{' | b'[')) {
+            return None;
+        }
+        let i = match format {
+            Some(Format::Declared(i)) => i,
+            Some(_) => return None,
+            None if Native::ALL.into_iter().any(|n| recognise(n, None, record)) => return None,
+            None => self.declared.recognise(None, record)?,
+        };
+        out.clear();
+        (self.declared.events(i) && self.declared.split(i, record, out).is_ok() && !out.is_empty()).then_some(Format::Declared(i))
+    }
+
+    /// Only by the format that the user named, in its envelope or without.
+    #[allow(clippy::too_many_arguments)]
+    fn as_named(
+        &mut self,
+        f: Format,
+        ctx: &Context<'_>,
+        env: Option<&Envelope<'_>>,
+        carried: bool,
+        payload: &[u8],
+        out: &mut Out<'_>,
+        miss: &mut Miss,
+    ) -> Option<Format> {
+        // The two readings of a record (with its envelope, and as it stands) are tried in the order of recognition, so that
+        // naming the format changes nothing about a record that is recognised.
+        let plain = match f {
+            Format::Native(n) => recognise(n, None, payload),
+            Format::Ecs => env.is_none(),
+            _ => false,
+        };
+        if plain && !carried && self.attempt(f, ctx, None, payload, out, miss) {
+            return Some(f);
+        }
+        if let Some(e) = env {
+            if self.attempt(f, ctx, Some(e), e.message, out, miss) {
+                return Some(f);
+            }
+        }
+        (!plain && self.attempt(f, ctx, None, payload, out, miss)).then_some(f)
+    }
+
+    /// By the first format that recognises the record and takes it.
+    fn recognised(
+        &mut self,
+        ctx: &Context<'_>,
+        env: Option<&Envelope<'_>>,
+        inside: Option<&Envelope<'_>>,
+        payload: &[u8],
+        out: &mut Out<'_>,
+        miss: &mut Miss,
+    ) -> Option<Format> {
+        if env.is_some() {
+            // A header and a program's name are taken at their word before the bytes behind them are looked at.
+            return self.within(ctx, env, payload, out, miss);
+        }
+        for n in Native::ALL {
+            let f = Format::Native(n);
+            // A carrier's time is for lines that have none; whether they are recognised is a matter of the line alone.
+            if recognise(n, None, payload) && self.attempt(f, ctx, inside, payload, out, miss) {
+                return Some(f);
+            }
+        }
+        if ecs::Parser::recognise(None, payload) && self.attempt(Format::Ecs, ctx, inside, payload, out, miss) {
+            return Some(Format::Ecs);
+        }
+        let f = Format::Declared(self.declared.recognise(inside, payload)?);
+        self.attempt(f, ctx, inside, payload, out, miss).then_some(f)
+    }
+
+    /// What is inside a syslog envelope; a program that nobody knows is a plain message.
+    fn within(&mut self, ctx: &Context<'_>, env: Option<&Envelope<'_>>, payload: &[u8], out: &mut Out<'_>, miss: &mut Miss) -> Option<Format> {
+        let env = env?;
+        for n in Native::ALL {
+            let f = Format::Native(n);
+            if recognise(n, Some(env), env.message) && self.attempt(f, ctx, Some(env), env.message, out, miss) {
+                return Some(f);
+            }
+        }
+        if let Some(i) = self.declared.recognise(Some(env), env.message) {
+            let f = Format::Declared(i);
+            if self.attempt(f, ctx, Some(env), env.message, out, miss) {
+                return Some(f);
+            }
+        }
+        if ecs::Parser::recognise(Some(env), env.message) && self.attempt(Format::Ecs, ctx, Some(env), env.message, out, miss) {
+            return Some(Format::Ecs);
+        }
+        // A declared format may begin its own lines with a time that reads as a header.
+        if let Some(i) = self.declared.recognise(None, payload) {
+            let f = Format::Declared(i);
+            if self.attempt(f, ctx, None, payload, out, miss) {
+                return Some(f);
+            }
+        }
+        out.reset();
+        envelope(env, true, out);
+        out.word(field::EVENT_MODULE, "syslog");
+        out.word(field::EVENT_DATASET, "syslog.message");
+        out.word(field::EVENT_KIND, "event");
+        out.str(field::MESSAGE, env.message);
+        Some(Format::Syslog)
+    }
+
+    /// One parser on one reading of the record.
+    fn attempt(&mut self, f: Format, ctx: &Context<'_>, env: Option<&Envelope<'_>>, record: &[u8], out: &mut Out<'_>, miss: &mut Miss) -> bool {
+        out.reset();
+        if let Some(e) = env {
+            // The program of the envelope is the tool itself where a tool reports about others.
+            envelope(e, matches!(f, Format::Declared(_)), out);
+        }
+        let r = match f {
+            Format::Native(Native::Ossec) => self.ossec.parse(ctx, env, record, out),
+            Format::Native(Native::Falco) => self.falco.parse(ctx, env, record, out),
+            Format::Native(Native::Suricata) => self.suricata.parse(ctx, env, record, out),
+            Format::Native(Native::Fail2ban) => self.fail2ban.parse(ctx, env, record, out),
+            Format::Native(Native::Modsecurity) => self.modsecurity.parse(ctx, env, record, out),
+            Format::Declared(i) => self.declared.parse(i, ctx, env, record, out),
+            Format::Ecs => self.ecs.parse(ctx, env, record, out),
+            Format::Syslog => Err(ParseError { expected: "a syslog header", offset: 0 }),
+        };
+        match r {
+            Ok(()) => {
+                // The text of a message is searched as `message`; JSON is searched as it stands.
+                if let Some(e) = env.filter(|e| e.app.is_some() && !matches!(e.message.first(), Some(b'{' | b'['))) {
+                    if !out.has(field::MESSAGE) {
+                        out.str(field::MESSAGE, e.message);
+                    }
+                }
+                true
+            }
+            Err(e) => {
+                *miss = miss.filter(|m| m.1.offset > e.offset).or(Some((f, e)));
+                false
+            }
+        }
+    }
+
+    /// The event of a record that no parser took.
+    fn failed(&self, format: Option<Format>, miss: Miss, base: usize, out: &mut Out<'_>) {
+        out.word(field::EVENT_KIND, "pipeline_error");
+        if !out.wants(field::ERROR_MESSAGE) {
+            return;
+        }
+        let name = |f: Format| match f {
+            Format::Native(n) => n.name(),
+            Format::Declared(i) => self.names.get(i).map_or("", |n| n),
+            Format::Syslog => "syslog",
+            Format::Ecs => "ecs",
+        };
+        let s = out.build(|b| {
+            // Writing to a Vec cannot fail.
+            drop(match (format, miss) {
+                (_, Some((f, e))) => write!(b, "{}: expected {} at byte {}", name(f), e.expected, base + e.offset),
+                (Some(f), None) => write!(b, "{}: expected a syslog header at byte {base}", name(f)),
+                (None, None) => write!(b, "no known format"),
+            })
+        });
+        out.put(field::ERROR_MESSAGE, s);
+    }
+}
+
+fn recognise(n: Native, env: Option<&Envelope<'_>>, record: &[u8]) -> bool {
+    match n {
+        Native::Ossec => ossec::Parser::recognise(env, record),
+        Native::Falco => falco::Parser::recognise(env, record),
+        Native::Suricata => suricata::Parser::recognise(env, record),
+        Native::Fail2ban => fail2ban::Parser::recognise(env, record),
+        Native::Modsecurity => modsecurity::Parser::recognise(env, record),
+    }
+}
+
+/// Where a slice begins within a record; `None` for one that does not lie in it.
+fn offset(record: &[u8], part: &[u8]) -> Option<usize> {
+    let at = (part.as_ptr() as usize).checked_sub(record.as_ptr() as usize)?;
+    (at <= record.len()).then_some(at)
+}
+
+/// Writes what the envelope says; `process` where the message is the program's own.
+fn envelope(e: &Envelope<'_>, process: bool, out: &mut Out<'_>) {
+    if let Some(t) = e.time {
+        out.time(field::TIMESTAMP, t);
+    }
+    if let Some(h) = e.host {
+        let s = if out.wants(field::HOST_NAME) || out.wants(field::HOST_HOSTNAME) { out.text(h) } else { Slot::Missing };
+        out.put(field::HOST_HOSTNAME, s);
+        out.put(field::HOST_NAME, s);
+    }
+    if let Some(p) = e.priority {
+        out.int(field::LOG_SYSLOG_PRIORITY, p as i64);
+        out.int(field::LOG_SYSLOG_FACILITY_CODE, (p >> 3) as i64);
+        out.int(field::LOG_SYSLOG_SEVERITY_CODE, (p & 7) as i64);
+    }
+    if let Some(a) = e.app {
+        out.str(field::LOG_SYSLOG_APPNAME, a);
+        if process {
+            // `sshd(pam_unix)` is sshd; of a path the last part is the name.
+            let a = a.split(|c| *c == b'(').next().filter(|a| !a.is_empty()).unwrap_or(a);
+            let name = if a.starts_with(b"/") { a.rsplit(|c| *c == b'/').next().unwrap_or(a) } else { a };
+            out.str(field::PROCESS_NAME, name);
+        }
+    }
+    if let Some(p) = e.pid {
+        out.str(field::LOG_SYSLOG_PROCID, p);
+        if process {
+            out.int_text(field::PROCESS_PID, p);
+        }
+    }
+    if let Some(m) = e.msgid {
+        out.str(field::LOG_SYSLOG_MSGID, m);
+    }
+}

@@ -1,0 +1,155 @@
+//! Records to what the engine has to say: parse, time, match, correlate. One for each thread; the same for `run`,
+//! `replay` and `test`.
+
+use crate::engine::{self, Engine, Meta, Options, Output, StreamId};
+use crate::event::{Arena, Batch, Event, Field, Layout, Out, Record, Slot, Span, Timestamp, Value, field};
+use crate::parse::{Context, Estate, Format, Parsers, Seen, declared, enrich};
+use crate::rule::{RuleSet, compile};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The lateness allowed to input that is read from a file or given to `replay` and `test`.
+pub const FILE_LATENESS: Span = Span::seconds(5);
+
+/// A parsed event that is not in the engine yet: its row, and what it points into.
+#[derive(Default)]
+pub struct Row {
+    arena: Arena,
+    slots: Vec<Slot>,
+    /// The last event time of the stream it is read from, for records that have none.
+    last: Option<Timestamp>,
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// Zone, missing dates, inventory.
+    pub ctx: Context<'a>,
+    /// The format; none means recognised.
+    pub format: Option<Format>,
+    /// The stream, unless the event names one.
+    pub stream: &'a str,
+    /// How late it may be.
+    pub lateness: Span,
+    /// When it arrived, where that is known.
+    pub received: Option<Timestamp>,
+}
+
+/// See the module.
+pub struct Worker {
+    engine: Engine,
+    parsers: Parsers,
+    layout: Arc<Layout>,
+    streams: HashMap<String, StreamId>,
+    seq: u64,
+    row: Row,
+}
+
+/// The layout that these rules need.
+pub fn layout(rules: &RuleSet) -> Layout {
+    let asked: Vec<Field> = compile::fields(rules).into_iter().chain(engine::fields(rules)).collect();
+    // What enrichment derives a field from must be there too, and what that is derived from.
+    let mut all = asked;
+    let mut at = 0;
+    while let Some(&f) = all.get(at) {
+        at += 1;
+        let more: Vec<Field> = enrich::inputs(f).into_iter().filter(|i| !all.contains(i)).collect();
+        all.extend(more);
+    }
+    Layout::of(&rules.schema, all)
+}
+
+impl Worker {
+    /// A worker for these rules and formats.
+    pub fn new(rules: Arc<RuleSet>, formats: &declared::Formats, estate: Arc<Estate>, options: Options) -> Worker {
+        let layout = Arc::new(layout(&rules));
+        let parsers = Parsers::new(&rules.schema, &layout, formats);
+        let engine = Engine::new(rules, layout.clone(), estate, options);
+        Worker { engine, parsers, layout, streams: HashMap::new(), seq: 0, row: Row::default() }
+    }
+
+    /// The engine, for ticks, ends of streams and counters.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Takes one record in: parsed and at once given to the engine.
+    pub fn record(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, out: &mut Vec<Output>) -> Seen {
+        let mut row = std::mem::take(&mut self.row);
+        let (seen, _) = self.parse(batch, r, origin, &mut row);
+        self.feed(batch, r, origin, &mut row, out);
+        self.row = row;
+        seen
+    }
+
+    /// Parses one record into a row; its event time is the answer's second part.
+    ///
+    /// A record without a time has its arrival's, else that of the record before it, else `ctx.near`.
+    pub fn parse(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row) -> (Seen, Timestamp) {
+        row.arena.clear();
+        row.slots.resize(self.layout.len(), Slot::Missing);
+        let record = batch.record(r);
+        let mut o = Out::new(&batch.bytes, &mut row.arena, &mut row.slots, &self.layout, None);
+        let seen = self.parsers.event(&origin.ctx, origin.format, record, r.truncated, &mut o);
+        let ts = match o.get(field::TIMESTAMP) {
+            Value::Time(t) => t,
+            _ => origin.received.or(row.last).unwrap_or(origin.ctx.near),
+        };
+        o.time(field::TIMESTAMP, ts);
+        if let Some(t) = origin.received {
+            o.time(field::EVENT_INGESTED, t);
+        }
+        row.last = Some(ts);
+        (seen, ts)
+    }
+
+    /// Gives a parsed row to the engine.
+    pub fn feed(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row, out: &mut Vec<Output>) {
+        let mut o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
+        let named = o.get(field::EVENT_STREAM).str().and_then(|s| std::str::from_utf8(s).ok());
+        let stream = stream_of(&mut self.streams, &mut self.engine, named.unwrap_or(origin.stream), origin.lateness);
+        let ts = o.timestamp().unwrap_or(origin.ctx.near);
+        let received = if let Value::Time(t) = o.get(field::EVENT_INGESTED) { Some(t) } else { None };
+        let arrival = self.engine.arrive(stream, ts, received);
+        let mut set = |f: Field, s: Slot| {
+            if let Some(i) = self.layout.slot(f) {
+                row.slots[i] = s;
+            }
+        };
+        if arrival.ahead {
+            set(field::TIMESTAMP, Slot::Time(arrival.ts));
+            set(field::EVENT_AHEAD, Slot::Bool(true));
+        }
+        if arrival.late {
+            set(field::EVENT_LATE, Slot::Bool(true));
+        }
+        o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
+        self.seq += 1;
+        let record = o.get(field::EVENT_ORIGINAL).str().unwrap_or(batch.record(r));
+        self.engine.event(&o, &Meta { stream, arrival, seq: self.seq, record }, out);
+    }
+
+    /// A stream has ended.
+    pub fn close(&mut self, stream: &str, out: &mut Vec<Output>) {
+        if let Some(id) = self.streams.remove(stream) {
+            self.engine.close(id, out);
+        }
+    }
+
+    /// How many records have been taken in.
+    pub fn records(&self) -> u64 {
+        self.seq
+    }
+}
+
+fn stream_of(known: &mut HashMap<String, StreamId>, engine: &mut Engine, name: &str, lateness: Span) -> StreamId {
+    if let Some(&id) = known.get(name) {
+        return id;
+    }
+    let id = engine.stream(name, lateness);
+    // The engine bounds how many it tells apart; this list of names is bounded likewise.
+    if known.len() < crate::engine::stream::MAX_STREAMS {
+        known.insert(name.to_owned(), id);
+    }
+    id
+}
