@@ -22,8 +22,6 @@ struct Chain {
     start: Timestamp,
     /// One for each filled step.
     filled: Vec<Evidence>,
-    /// The stream of the last one.
-    stream: Option<Rank>,
 }
 
 /// One latest viable start for each step, and for each step the last events younger than the skew.
@@ -48,13 +46,13 @@ impl Sequence {
         let mut reached = [false; 32];
         for k in (0..steps).rev().filter(|&k| fills(k)) {
             let chain = if k == 0 {
-                Chain { start: f.e.ts, filled: vec![f.e.clone()], stream: f.stream }
+                Chain { start: f.e.ts, filled: vec![f.e.clone()] }
             } else {
                 match &self.chains[k - 1] {
                     Some(c) if f.e.ts.0 - c.start.0 < within.0 => {
                         let mut filled = c.filled.clone();
                         filled.push(f.e.clone());
-                        Chain { start: c.start, filled, stream: f.stream }
+                        Chain { start: c.start, filled }
                     }
                     _ => continue,
                 }
@@ -90,13 +88,13 @@ impl Sequence {
         for k in (1..steps).rev().filter(|&k| reached[k - 1]) {
             let Some(c) = self.chains[k - 1].as_ref() else { continue };
             let young = |e: &Evidence| e.ts >= f.e.ts.minus(skew) && !c.filled.iter().any(|x| x.seq == e.seq);
-            let Some((y, by)) = self.recent[k].iter().rev().find(|(e, by)| *by != stream && young(e)) else { continue };
+            let Some((y, _)) = self.recent[k].iter().rev().find(|(e, by)| *by != stream && young(e)) else { continue };
             if f.e.ts.0 - c.start.0 >= within.0 {
                 continue;
             }
             let mut filled = c.filled.clone();
             filled.push(y.clone());
-            let chain = Chain { start: c.start, filled, stream: Some(*by) };
+            let chain = Chain { start: c.start, filled };
             self.put(k, chain, done);
         }
         for k in (1..steps).filter(|&k| f.mask >> k & 1 == 1) {

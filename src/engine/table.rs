@@ -55,12 +55,6 @@ impl<T: Default> Table<T> {
         self.slots[i as usize].as_ref().map(|s| &s.value)
     }
 
-    /// The value of a key to change, without a touch.
-    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut T> {
-        let i = self.find(key, self.hash(key))?;
-        self.slots[i as usize].as_mut().map(|s| &mut s.value)
-    }
-
     /// The value of a key, made if it is new, touched at `now`; and whether it is new.
     pub fn touch(&mut self, key: &Arc<[u8]>, now: Timestamp) -> (&mut T, bool) {
         let hash = self.hash(key);

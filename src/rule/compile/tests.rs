@@ -396,6 +396,7 @@ fn sets() -> impl Strategy<Value = RuleSet> {
     let exception = (condition(), prop::option::of(0i64..4)).prop_map(|(where_, until)| Exception {
         where_,
         until: until.map(Timestamp),
+        review: None,
         owner: String::new(),
         reason: String::new(),
     });
@@ -582,7 +583,7 @@ fn every_field_that_a_rule_names_gets_a_slot() {
     r.carry = vec![field::HOST_NAME];
     r.summary = Some(Template(vec![Part::Text("x".into()), Part::Field(PART)]));
     r.rearm = Rearm::Cooldown { time: crate::event::Span(1), by: Some(vec![FLAG]) };
-    let x = Exception { where_: test(TIME, Op::Exists), until: None, owner: String::new(), reason: String::new() };
+    let x = Exception { where_: test(TIME, Op::Exists), until: None, review: None, owner: String::new(), reason: String::new() };
     let set = RuleSet { rules: vec![r], exceptions: vec![x], ..RuleSet::default() };
     let mut want = vec![WORD, MANY, TEXT, IP, NUMBER, field::HOST_NAME, PART, FLAG, TIME];
     want.sort();
