@@ -206,7 +206,8 @@ fn stream_of(seed: u64) -> Vec<Ev> {
     let mut d = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
     let gap = [200, 700, 2500][d.roll(3) as usize];
     // Every stream has spoken before, so that none is new when the others have gone on.
-    let mut all: Vec<Ev> = STREAMS.iter().map(|s| Ev { ms: 0, stream: s, action: "x", users: vec![], host: None, module: None, bytes: 0 }).collect();
+    let mut all: Vec<Ev> =
+        STREAMS.iter().map(|s| Ev { ms: 0, stream: s, action: "x", users: vec![], host: None, module: None, bytes: 0 }).collect();
     let mut ms = 1000;
     for _ in 0..20 + d.roll(40) {
         // Several at one instant are frequent.
@@ -234,7 +235,12 @@ fn stream_of(seed: u64) -> Vec<Ev> {
 }
 
 fn json(e: &Ev) -> String {
-    let mut s = format!(r#"{{"@timestamp":"{}","event":{{"action":"{}","stream":"{}""#, Timestamp((BEGIN + e.ms) * 1_000_000), e.action, e.stream);
+    let mut s = format!(
+        r#"{{"@timestamp":"{}","event":{{"action":"{}","stream":"{}""#,
+        Timestamp((BEGIN + e.ms) * 1_000_000),
+        e.action,
+        e.stream
+    );
     if let Some(m) = e.module {
         s += &format!(r#","module":"{m}""#);
     }
@@ -341,11 +347,7 @@ fn naive(all: &[Ev]) -> BTreeSet<Told> {
     for (i, e) in all.iter().enumerate() {
         let seen = Seen { ms: e.ms, event: i, stream: e.stream, of: None, action: e.action, module: e.module, host: e.host, bytes: e.bytes };
         let mut users: Vec<&str> = Vec::new();
-        e.users.iter().for_each(|u| {
-            if !users.contains(u) {
-                users.push(u)
-            }
-        });
+        e.users.iter().for_each(|u| if !users.contains(u) { users.push(u) });
         n.take(&seen, &users);
     }
     n.told.into_iter().collect()

@@ -116,19 +116,10 @@ pub(super) const NONE: Span = (u32::MAX, u32::MAX);
 
 #[derive(Clone, Debug)]
 enum Op {
-    Lit {
-        text: Box<[u8]>,
-        find: memmem::Finder<'static>,
-        rfind: memmem::FinderRev<'static>,
-    },
-    Cap {
-        kind: Kind,
-        var: Option<u16>,
-    },
+    Lit { text: Box<[u8]>, find: memmem::Finder<'static>, rfind: memmem::FinderRev<'static> },
+    Cap { kind: Kind, var: Option<u16> },
     /// Tries what follows up to `skip`, and else goes on at `skip`.
-    Maybe {
-        skip: usize,
-    },
+    Maybe { skip: usize },
 }
 
 /// A compiled pattern.
@@ -231,11 +222,7 @@ impl Pattern {
         }
         flush(&mut lit, &mut ops);
         if let Some((_, at)) = open.pop() {
-            return Err(Mistake {
-                message: "`[` without `]`".into(),
-                at: at..at + 1,
-                help: Some("a bracket that stands in the line itself is written `\\[`".into()),
-            });
+            return Err(Mistake { message: "`[` without `]`".into(), at: at..at + 1, help: Some("a bracket that stands in the line itself is written `\\[`".into()) });
         }
         let mut p = Pattern { ops, first: None };
         let mut set = Box::new([false; 256]);
