@@ -178,7 +178,8 @@ impl Streams {
                 s.moved = Timestamp::MAX;
             }
         }
-        if !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
+        // Before the first stream there is no lateness to go by: what it brings, however old, is in time.
+        if !self.all.is_empty() && !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
             let lateness = self.all.iter().map(|s| s.lateness).max().unwrap_or_default();
             self.watermark = self.watermark.max(now.minus(lateness));
         }
@@ -316,6 +317,15 @@ mod tests {
         }
         assert_eq!(s.open("x", Span(0)), s.open("y", Span(0)));
         assert_eq!(s.shared, 2);
+    }
+
+    #[test]
+    fn ticks_before_the_first_stream_make_nobody_late() {
+        let mut s = Streams::new(true);
+        s.tick(Timestamp(1000 * crate::event::time::SECOND));
+        assert_eq!(s.watermark(), Timestamp::MIN);
+        let id = s.open("first", Span::seconds(5));
+        assert!(!s.arrive(id, Timestamp(900 * crate::event::time::SECOND), None).late);
     }
 
     #[test]
