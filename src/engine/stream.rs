@@ -342,6 +342,8 @@ mod tests {
         s.tick(at(100_100));
         assert_eq!(s.advance(), at(995), "it is not idle");
         s.hold(file, false);
-        assert_eq!(s.advance(), at(99_995), "now it trails");
+        s.arrive(live, at(100_101), None);
+        s.tick(at(100_101));
+        assert_eq!(s.advance(), at(100_096), "now it trails");
     }
 }
