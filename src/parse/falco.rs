@@ -641,17 +641,8 @@ fn value(key: &[u8], v: &[u8], out: &mut Out<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::{event, samples};
+    use super::super::json::tests::event;
     use super::*;
-
-    #[test]
-    fn the_samples_become_their_events() {
-        let mut parser = None;
-        samples("falco", |schema, line| {
-            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
-            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
-        });
-    }
 
     fn try_one(named: bool, env: Option<&Envelope<'_>>, line: &str) -> Result<serde_json::Value, ParseError> {
         let schema = Schema::default();

@@ -967,17 +967,8 @@ fn end_point(b: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::{event, samples};
+    use super::super::json::tests::event;
     use super::*;
-
-    #[test]
-    fn the_samples_become_their_events() {
-        let mut parser = None;
-        samples("suricata", |schema, line| {
-            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
-            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
-        });
-    }
 
     fn try_one(estate: &crate::parse::Estate, env: Option<&Envelope<'_>>, line: &str) -> Result<serde_json::Value, ParseError> {
         let schema = Schema::default();
