@@ -358,10 +358,10 @@ impl Engine {
                 kept: None,
                 tentative: false,
             };
-            if let Some(m) = &rule.metric {
-                if let Some(p) = metric(ev, m) {
-                    all.push(base(Arc::from([]), Arc::from([]), p));
-                }
+            if let Some(m) = &rule.metric
+                && let Some(p) = metric(ev, m)
+            {
+                all.push(base(Arc::from([]), Arc::from([]), p));
             }
             if !rule.alert {
                 continue;
@@ -687,11 +687,11 @@ fn related(o: &mut Out<'_>, f: Field, v: &key::Scalar, estate: &Estate) {
         (field::RELATED_HOSTS, _) => field::RELATED_HOSTS,
         _ => return,
     };
-    if let key::Scalar::Ip(ip) = v {
-        if let Some(h) = estate.at(*ip) {
-            let s = o.text(h.name.as_bytes());
-            o.add_once(field::RELATED_HOSTS, s);
-        }
+    if let key::Scalar::Ip(ip) = v
+        && let Some(h) = estate.at(*ip)
+    {
+        let s = o.text(h.name.as_bytes());
+        o.add_once(field::RELATED_HOSTS, s);
     }
     if f != to {
         let s = slot_of(o, v);

@@ -182,7 +182,7 @@ mod tests {
         for step in 0..20_000 {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = x >> 22;
-            if x % 7 == 0 {
+            if x.is_multiple_of(7) {
                 let want = (!plain.is_empty()).then(|| plain.remove(0).1);
                 assert_eq!(t.pop_oldest().map(|(_, v)| v), want);
             } else {

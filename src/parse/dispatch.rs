@@ -131,10 +131,10 @@ impl Parsers {
         miss: &mut Miss,
     ) -> Option<Format> {
         // In the order of recognition, so that naming the format changes nothing about a record that is recognised.
-        if let Some(e) = env {
-            if self.attempt(f, ctx, Some(e), e.message, out, miss) {
-                return Some(f);
-            }
+        if let Some(e) = env
+            && self.attempt(f, ctx, Some(e), e.message, out, miss)
+        {
+            return Some(f);
         }
         self.attempt(f, ctx, None, payload, out, miss).then_some(f)
     }
@@ -227,10 +227,10 @@ impl Parsers {
         match r {
             Ok(()) => {
                 // The text of a message is searched as `message`; JSON is searched as it stands.
-                if let Some(e) = env.filter(|e| e.app.is_some() && !matches!(e.message.first(), Some(b'{' | b'['))) {
-                    if !out.has(field::MESSAGE) {
-                        out.str(field::MESSAGE, e.message);
-                    }
+                if let Some(e) = env.filter(|e| e.app.is_some() && !matches!(e.message.first(), Some(b'{' | b'[')))
+                    && !out.has(field::MESSAGE)
+                {
+                    out.str(field::MESSAGE, e.message);
                 }
                 true
             }

@@ -123,10 +123,10 @@ fn hosts(estate: &Estate, out: &mut Out<'_>) {
     let add = |s: Slot, out: &mut Out<'_>| {
         let mut i = 0;
         while let Some(one) = out.nth(s, i) {
-            if let Some(h) = machine(estate, out.value(one)) {
-                if !out.get(field::RELATED_HOSTS).each().any(|v| v == Value::Str(h.name.as_bytes())) {
-                    out.add(field::RELATED_HOSTS, h.name.as_bytes());
-                }
+            if let Some(h) = machine(estate, out.value(one))
+                && !out.get(field::RELATED_HOSTS).each().any(|v| v == Value::Str(h.name.as_bytes()))
+            {
+                out.add(field::RELATED_HOSTS, h.name.as_bytes());
             }
             i += 1;
         }

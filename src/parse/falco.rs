@@ -368,12 +368,13 @@ impl Parser {
             for _ in count(b'(')..count(b')') {
                 v = v.strip_suffix(b")").unwrap_or(v);
             }
-            if !empty(v) && !value(key, v, out) {
-                if let Some(own) = out.own() {
-                    let mut json = Vec::new();
-                    crate::event::json::string(v, &mut json);
-                    own.entries.push((vec!["falco".into(), "output_fields".into(), String::from_utf8_lossy(key).into_owned()], json));
-                }
+            if !empty(v)
+                && !value(key, v, out)
+                && let Some(own) = out.own()
+            {
+                let mut json = Vec::new();
+                crate::event::json::string(v, &mut json);
+                own.entries.push((vec!["falco".into(), "output_fields".into(), String::from_utf8_lossy(key).into_owned()], json));
             }
         }
     }

@@ -198,11 +198,12 @@ impl Parser {
     fn eve(&mut self, ctx: &Context<'_>, record: &[u8], out: &mut Out<'_>) -> Result<(), ParseError> {
         let mut b = record;
         self.scanner.scan(b)?;
-        if self.scanner.get(self.event_type, b) == Json::Missing && self.wrapper.scan(b).is_ok() {
-            if let Json::Object(inner) = self.wrapper.get(self.source, b) {
-                b = inner;
-                self.scanner.scan(b)?;
-            }
+        if self.scanner.get(self.event_type, b) == Json::Missing
+            && self.wrapper.scan(b).is_ok()
+            && let Json::Object(inner) = self.wrapper.get(self.source, b)
+        {
+            b = inner;
+            self.scanner.scan(b)?;
         }
         let (s, ids) = (&self.scanner, &self.ids);
         let get = |id: PathId| s.get(id, b);
@@ -367,15 +368,14 @@ impl Parser {
         out.put(f::SERVER_IP, v);
         cp.put_port(f::CLIENT_PORT, out);
         vp.put_port(f::SERVER_PORT, out);
-        if ctx.estate.has_proxies() {
-            if let Value::Ip(client) = out.value(c) {
-                if ctx.estate.is_proxy(client) {
-                    let header = [ids.xff, ids.alert_xff, ids.http_xff].into_iter().map(get).find(Json::is_str);
-                    if let Some(ip) = header.and_then(|h| behind(ctx, h.text(&mut self.scratch)?)) {
-                        out.ip(f::CLIENT_IP, ip);
-                        out.clear(f::CLIENT_PORT);
-                    }
-                }
+        if ctx.estate.has_proxies()
+            && let Value::Ip(client) = out.value(c)
+            && ctx.estate.is_proxy(client)
+        {
+            let header = [ids.xff, ids.alert_xff, ids.http_xff].into_iter().map(get).find(Json::is_str);
+            if let Some(ip) = header.and_then(|h| behind(ctx, h.text(&mut self.scratch)?)) {
+                out.ip(f::CLIENT_IP, ip);
+                out.clear(f::CLIENT_PORT);
             }
         }
     }
@@ -443,10 +443,10 @@ impl Parser {
             out.push(f::SURICATA_ALERT_SIGNATURE_SEVERITY, v);
         }
         for (_, v) in s.list(ids.technique_id, b) {
-            if let Json::Str(t) = v {
-                if super::falco::is_technique(t) {
-                    out.add(f::THREAT_TECHNIQUE_ID, t);
-                }
+            if let Json::Str(t) = v
+                && super::falco::is_technique(t)
+            {
+                out.add(f::THREAT_TECHNIQUE_ID, t);
             }
         }
         for (id, field) in [(ids.technique_name, f::THREAT_TECHNIQUE_NAME), (ids.tactic_id, f::THREAT_TACTIC_ID)] {
@@ -514,10 +514,10 @@ impl Parser {
             if let Some(t) = end {
                 out.time(f::EVENT_END, t);
             }
-            if let (Some(a), Some(z)) = (start, end) {
-                if let Some(d) = z.0.checked_sub(a.0).filter(|d| *d >= 0) {
-                    out.int(f::EVENT_DURATION, d);
-                }
+            if let (Some(a), Some(z)) = (start, end)
+                && let Some(d) = z.0.checked_sub(a.0).filter(|d| *d >= 0)
+            {
+                out.int(f::EVENT_DURATION, d);
             }
         }
     }

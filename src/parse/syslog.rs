@@ -112,21 +112,22 @@ fn bsd<'a>(b: &'a [u8], mut year: Option<u32>, ctx: &Context<'_>) -> Option<(Tim
         }
     };
     let ends = |b: &[u8], n: usize| matches!(b.get(n..), None | Some([] | [b' ', ..] | [b':'] | [b':', b' ', ..]));
-    if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ') {
-        if year.is_none() && ends(rest, 4) && rest.len() > 4 {
-            if let Some(y @ 1970..=2200) = time::digits(rest, 4) {
-                (year, at) = (Some(y), at + 5);
-            }
-        }
+    if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ')
+        && year.is_none()
+        && ends(rest, 4)
+        && rest.len() > 4
+        && let Some(y @ 1970..=2200) = time::digits(rest, 4)
+    {
+        (year, at) = (Some(y), at + 5);
     }
     let mut east = None;
     if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ') {
         if (rest.starts_with(b"UTC") || rest.starts_with(b"GMT")) && ends(rest, 3) {
             (east, at) = (Some(0), at + 4);
-        } else if matches!(rest.first(), Some(b'+' | b'-')) {
-            if let Some((e, n)) = time::offset(rest).filter(|&(_, n)| ends(rest, n)) {
-                (east, at) = (Some(e), at + 1 + n);
-            }
+        } else if matches!(rest.first(), Some(b'+' | b'-'))
+            && let Some((e, n)) = time::offset(rest).filter(|&(_, n)| ends(rest, n))
+        {
+            (east, at) = (Some(e), at + 1 + n);
         }
     } else if let Some((e, n)) = b.get(at..).and_then(time::offset).filter(|&(_, n)| ends(b, at + n)) {
         (east, at) = (Some(e), at + n);
@@ -161,11 +162,12 @@ fn addressed<'a>(b: &'a [u8], ctx: &Context<'_>) -> Option<Envelope<'a>> {
     }
     let (first, rest) = word(b);
     // A host never ends with a colon, so this is a tag, and there is no host; neither does one hold a pid.
-    if first.ends_with(b":") || (first.ends_with(b"]") && ip(first).is_none()) || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none()
+    if (first.ends_with(b":")
+        || (first.ends_with(b"]") && ip(first).is_none())
+        || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none())
+        && let Some((app, pid, message)) = tag(b)
     {
-        if let Some((app, pid, message)) = tag(b) {
-            return Some(Envelope { app: Some(app), pid, message, ..Envelope::default() });
-        }
+        return Some(Envelope { app: Some(app), pid, message, ..Envelope::default() });
     }
     if !is_host(first) {
         return Some(Envelope { message: b, ..Envelope::default() });
@@ -175,10 +177,10 @@ fn addressed<'a>(b: &'a [u8], ctx: &Context<'_>) -> Option<Envelope<'a>> {
     if let Some(inner) = relayed(rest, ctx) {
         return Some(Envelope { host, ..inner });
     }
-    if !is_payload(rest) {
-        if let Some((app, pid, message)) = tag(rest) {
-            return Some(Envelope { host, app: Some(app), pid, message, ..Envelope::default() });
-        }
+    if !is_payload(rest)
+        && let Some((app, pid, message)) = tag(rest)
+    {
+        return Some(Envelope { host, app: Some(app), pid, message, ..Envelope::default() });
     }
     Some(Envelope { host, message: rest, ..Envelope::default() })
 }
@@ -219,8 +221,11 @@ fn is_host(b: &[u8]) -> bool {
         && b.last() != Some(&b':')
 }
 
-/// Reads `prog[pid]: `, `prog: `, `prog[pid] ` or `[prog] `: program, pid, message.
-fn tag(b: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// Program, pid, message.
+type Tag<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+/// Reads `prog[pid]: `, `prog: `, `prog[pid] ` or `[prog] `.
+fn tag(b: &[u8]) -> Option<Tag<'_>> {
     if let Some(rest) = b.strip_prefix(b"[") {
         let n = memchr::memchr(b']', &rest[..rest.len().min(64)])?;
         let app = &rest[..n];

@@ -317,10 +317,10 @@ pub(super) fn unescape(mut s: &[u8], out: &mut Vec<u8>) {
 /// The character of the digits behind `\u`, a surrogate pair taken together: and how many bytes that was.
 fn unicode(s: &[u8]) -> (char, usize) {
     let Some(hi) = hex4(s) else { return ('\u{fffd}', s.len().min(4)) };
-    if (0xd800..0xdc00).contains(&hi) {
-        if let Some(lo @ 0xdc00..=0xdfff) = s.get(4..).and_then(|r| r.strip_prefix(b"\\u")).and_then(hex4) {
-            return (char::from_u32(0x10000 + ((hi - 0xd800) << 10) + (lo - 0xdc00)).unwrap_or('\u{fffd}'), 10);
-        }
+    if (0xd800..0xdc00).contains(&hi)
+        && let Some(lo @ 0xdc00..=0xdfff) = s.get(4..).and_then(|r| r.strip_prefix(b"\\u")).and_then(hex4)
+    {
+        return (char::from_u32(0x10000 + ((hi - 0xd800) << 10) + (lo - 0xdc00)).unwrap_or('\u{fffd}'), 10);
     }
     (char::from_u32(hi).unwrap_or('\u{fffd}'), 4)
 }
