@@ -17,13 +17,17 @@ pub(super) enum Kind {
     Token,
     /// One or more bytes up to a blank or one of `()[]{},;:="`.
     Name,
+    /// One or more bytes up to a blank or a slash.
+    Part,
     /// Up to the nearest place where the rest fits.
     Text,
+    /// Up to the only place where the literal behind it stands; where it stands twice, somebody imitates it.
+    Once,
     /// Up to the farthest place where the rest fits.
     Last,
     /// Everything that is left.
     Rest,
-    /// The same, and it takes the place of the record: for wrappers.
+    /// As `last`, and it takes the place of the record: for wrappers.
     Inner,
     /// Between double quotes, in which a backslash escapes; a cut line may lack the second.
     Quoted,
@@ -75,7 +79,9 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
     ("word", Kind::Word),
     ("token", Kind::Token),
     ("name", Kind::Name),
+    ("part", Kind::Part),
     ("text", Kind::Text),
+    ("once", Kind::Once),
     ("last", Kind::Last),
     ("rest", Kind::Rest),
     ("inner", Kind::Inner),
@@ -114,12 +120,23 @@ pub(super) type Span = (u32, u32);
 /// No capture.
 pub(super) const NONE: Span = (u32::MAX, u32::MAX);
 
+/// The searchers stand in the program itself: there are few, and a match reads them in order.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Op {
-    Lit { text: Box<[u8]>, find: memmem::Finder<'static>, rfind: memmem::FinderRev<'static> },
-    Cap { kind: Kind, var: Option<u16> },
+    Lit {
+        text: Box<[u8]>,
+        find: memmem::Finder<'static>,
+        rfind: memmem::FinderRev<'static>,
+    },
+    Cap {
+        kind: Kind,
+        var: Option<u16>,
+    },
     /// Tries what follows up to `skip`, and else goes on at `skip`.
-    Maybe { skip: usize },
+    Maybe {
+        skip: usize,
+    },
 }
 
 /// A compiled pattern.
@@ -147,12 +164,15 @@ pub(super) struct Mistake {
     pub help: Option<String>,
 }
 
+/// Gives a capture the number of its variable (`None` for one that is only read over) and its kind.
+pub(super) type Number<'n> = dyn FnMut(&Capture) -> Result<(Option<u16>, Kind), Mistake> + 'n;
+
 /// How many steps a match may take; an attacker's line that needs more is no match.
 const BUDGET: u32 = 20_000;
 
 impl Pattern {
-    /// Compiles; `var` gives the number of each capture (`None` for one that is only read over) and its kind.
-    pub fn compile(text: &str, var: &mut dyn FnMut(&Capture) -> Result<(Option<u16>, Kind), Mistake>) -> Result<Pattern, Mistake> {
+    /// Compiles the text of a pattern.
+    pub fn compile(text: &str, var: &mut Number<'_>) -> Result<Pattern, Mistake> {
         let mut ops = Vec::new();
         let mut lit = Vec::new();
         let mut open: Vec<(usize, usize)> = Vec::new();
@@ -222,7 +242,11 @@ impl Pattern {
         }
         flush(&mut lit, &mut ops);
         if let Some((_, at)) = open.pop() {
-            return Err(Mistake { message: "`[` without `]`".into(), at: at..at + 1, help: Some("a bracket that stands in the line itself is written `\\[`".into()) });
+            return Err(Mistake {
+                message: "`[` without `]`".into(),
+                at: at..at + 1,
+                help: Some("a bracket that stands in the line itself is written `\\[`".into()),
+            });
         }
         let mut p = Pattern { ops, first: None };
         let mut set = Box::new([false; 256]);
@@ -244,14 +268,14 @@ impl Pattern {
             Some(Op::Maybe { skip }) => self.first_bytes(pc + 1, set) & self.first_bytes(*skip, set),
             Some(Op::Cap { kind, .. }) => {
                 match kind {
-                    Kind::Word | Kind::Name | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
+                    Kind::Word | Kind::Name | Kind::Part | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
                     Kind::Quoted | Kind::Request => add(&|c| c == b'"'),
                     Kind::Ip => add(&|c| c.is_ascii_hexdigit() || c == b':' || c == b'['),
                     Kind::Int | Kind::Float => add(&|c| c.is_ascii_digit() || c == b'-' || c == b'+'),
                     Kind::Port | Kind::Time(Clock::Iso | Clock::Epoch | Clock::Slashes | Clock::Any | Clock::Clf) => add(&|c| c.is_ascii_digit()),
                     Kind::Time(_) => add(&|c| c.is_ascii_alphabetic()),
                     Kind::Blank => add(&|c| c == b' ' || c == b'\t'),
-                    Kind::Token | Kind::Text | Kind::Last | Kind::Rest | Kind::Inner | Kind::Line | Kind::End => return false,
+                    Kind::Token | Kind::Text | Kind::Once | Kind::Last | Kind::Rest | Kind::Inner | Kind::Line | Kind::End => return false,
                 }
                 true
             }
@@ -304,8 +328,9 @@ impl Pattern {
                     }
                     pc = *skip;
                 }
-                Op::Cap { kind: Kind::Text | Kind::Line, var } => return self.near(pc, at, *var, s, caps, budget, whole),
-                Op::Cap { kind: Kind::Last, var } => return self.far(pc, at, *var, s, caps, budget, whole),
+                Op::Cap { kind: Kind::Once, .. } if self.twice(pc, &s[at..]) => return false,
+                Op::Cap { kind: Kind::Text | Kind::Once | Kind::Line, var } => return self.near(pc, at, *var, s, caps, budget, whole),
+                Op::Cap { kind: Kind::Last | Kind::Inner, var } => return self.far(pc, at, *var, s, caps, budget, whole),
                 Op::Cap { kind, var } => {
                     let next = match self.ops.get(pc + 1) {
                         Some(Op::Lit { text, .. }) => &text[..],
@@ -319,6 +344,19 @@ impl Pattern {
                     pc += 1;
                 }
             }
+        }
+    }
+
+    /// How much it asks of a record.
+    pub fn exactness(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether the literal behind a capture stands more than once.
+    fn twice(&self, pc: usize, s: &[u8]) -> bool {
+        match self.ops.get(pc + 1) {
+            Some(Op::Lit { find, .. }) => find.find_iter(s).nth(1).is_some(),
+            _ => false,
         }
     }
 
@@ -400,10 +438,11 @@ fn fixed(kind: Kind, s: &[u8], at: usize, next: &[u8]) -> Option<(usize, usize, 
             Some((at, at + n, at + n))
         }
         Kind::Name => some(run_of(b, |c| !blank(c) && !b"()[]{},;:=\"".contains(&c))),
+        Kind::Part => some(run_of(b, |c| !blank(c) && c != b'/')),
         Kind::Url => some(run_of(b, |c| !blank(c) && c != b',' && c != b'"')),
         Kind::Blank => some(run_of(b, blank)),
         Kind::End => b.is_empty().then_some((at, at, at)),
-        Kind::Rest | Kind::Inner => Some((at, s.len(), s.len())),
+        Kind::Rest => Some((at, s.len(), s.len())),
         Kind::Quoted | Kind::Request => {
             if b.first() != Some(&b'"') {
                 return None;
@@ -441,7 +480,7 @@ fn fixed(kind: Kind, s: &[u8], at: usize, next: &[u8]) -> Option<(usize, usize, 
             }
         },
         Kind::Time(c) => some(clock(c, b)?),
-        Kind::Text | Kind::Last | Kind::Line => None,
+        Kind::Text | Kind::Once | Kind::Last | Kind::Inner | Kind::Line => None,
     }
 }
 
@@ -572,6 +611,7 @@ mod tests {
             ("a[b{x:int}[c{y:int}]]{:end}", "ab1c2", "x=1|y=2"),
             ("a[b{x:int}[c{y:int}]]", "a", ""),
             ("{a:text} by {b:text}", "x by y by z", "a=x|b=y by z"),
+            ("{a:once}, client: {ip:ip}", "x, client: 203.0.113.9", "a=x|ip=203.0.113.9"),
         ] {
             assert_eq!(read(p, line).as_deref(), Some(want), "{p}");
         }
