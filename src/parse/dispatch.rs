@@ -92,7 +92,9 @@ impl Parsers {
                 Seen { format: format.or(miss.map(|m| m.0)), error: true }
             }
         };
-        if out.wants(field::EVENT_ORIGINAL) {
+        // An event that is read back keeps the record that it was made of.
+        let original = seen.format == Some(Format::Ecs) && out.has(field::EVENT_ORIGINAL);
+        if !original && out.wants(field::EVENT_ORIGINAL) {
             out.str(field::EVENT_ORIGINAL, record);
         }
         if truncated {

@@ -5,6 +5,7 @@
 
 mod daemon;
 mod diagnostics;
+mod roundtrip;
 mod rsyslog;
 mod samples;
 mod streams;
