@@ -151,6 +151,8 @@ fn index(tell: Vec<(String, Recognise)>, diags: &mut Vec<Diagnostic>) -> Index {
             x.json.push(k);
         }
     }
+    x.lines.sort_by_key(|l| std::cmp::Reverse(l.1.exactness()));
+    x.early.sort_by_key(|l| std::cmp::Reverse(l.1.exactness()));
     x.json.sort_by_key(|k| std::cmp::Reverse(k.need.count_ones() + k.without.count_ones() + k.values.len() as u32));
     x
 }
@@ -747,16 +749,17 @@ impl<'l> Loader<'l> {
         let named = !c.name.is_empty() && !c.name.starts_with('_');
         let group = matches!(c.kind, Some(Kind::Peer | Kind::Ip | Kind::Request | Kind::Line | Kind::Url)) && named && self.schema.get(&c.name).is_none();
         let known = if named && !group { self.field(&c.name, at.clone()) } else { None };
-        let kind = c.kind.unwrap_or(match known {
-            Some((_, Type::Ip, _)) => Kind::Ip,
-            Some((_, Type::Int, _)) => Kind::Int,
-            Some((_, Type::Float, _)) => Kind::Float,
-            Some((_, Type::Time, _)) => {
+        let kind = match (c.kind, known) {
+            (Some(kind), _) => kind,
+            (None, Some((_, Type::Ip, _))) => Kind::Ip,
+            (None, Some((_, Type::Int, _))) => Kind::Int,
+            (None, Some((_, Type::Float, _))) => Kind::Float,
+            (None, Some((_, Type::Time, _))) => {
                 let help = Some(format!("say how it is written: `{{{}:iso}}`", c.name));
                 return Err(Mistake { message: "a time is written in many ways".into(), at: c.at.clone(), help });
             }
             _ => Kind::Word,
-        });
+        };
         if kind == Kind::Inner {
             let var = self.var("_inner", at);
             self.captured[var as usize] = true;

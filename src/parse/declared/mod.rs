@@ -80,7 +80,7 @@ struct Index {
     json: Vec<Keys>,
     /// Beginnings of lines that are told before the program is asked.
     early: Vec<(usize, Pattern)>,
-    /// Beginnings of lines of which no program tells.
+    /// Beginnings of lines of which no program tells, the most exact first.
     lines: Vec<(usize, Pattern)>,
 }
 
@@ -200,9 +200,9 @@ impl Parsers {
             return Some(x.0);
         }
         if let Some(app) = env.and_then(|e| e.app) {
-            // `su(pam_unix)`: what stands in parentheses speaks, and the program only where nobody knows that.
+            // `su(pam_unix)`: the program speaks, and what stands in parentheses where nobody knows that.
             let n = memchr::memchr(b'(', app).unwrap_or(app.len());
-            if let Some(&f) = index.programs.get(&app[n..]).or_else(|| index.programs.get(&app[..n])) {
+            if let Some(&f) = index.programs.get(&app[..n]).or_else(|| index.programs.get(&app[n..])) {
                 return Some(f);
             }
         }

@@ -17,13 +17,17 @@ pub(super) enum Kind {
     Token,
     /// One or more bytes up to a blank or one of `()[]{},;:="`.
     Name,
+    /// One or more bytes up to a blank or a slash.
+    Part,
     /// Up to the nearest place where the rest fits.
     Text,
+    /// Up to the only place where the literal behind it stands; where it stands twice, somebody imitates it.
+    Once,
     /// Up to the farthest place where the rest fits.
     Last,
     /// Everything that is left.
     Rest,
-    /// The same, and it takes the place of the record: for wrappers.
+    /// As `last`, and it takes the place of the record: for wrappers.
     Inner,
     /// Between double quotes, in which a backslash escapes; a cut line may lack the second.
     Quoted,
@@ -75,7 +79,9 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
     ("word", Kind::Word),
     ("token", Kind::Token),
     ("name", Kind::Name),
+    ("part", Kind::Part),
     ("text", Kind::Text),
+    ("once", Kind::Once),
     ("last", Kind::Last),
     ("rest", Kind::Rest),
     ("inner", Kind::Inner),
@@ -244,14 +250,14 @@ impl Pattern {
             Some(Op::Maybe { skip }) => self.first_bytes(pc + 1, set) & self.first_bytes(*skip, set),
             Some(Op::Cap { kind, .. }) => {
                 match kind {
-                    Kind::Word | Kind::Name | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
+                    Kind::Word | Kind::Name | Kind::Part | Kind::Peer | Kind::Url => add(&|c| c != b' ' && c != b'\t'),
                     Kind::Quoted | Kind::Request => add(&|c| c == b'"'),
                     Kind::Ip => add(&|c| c.is_ascii_hexdigit() || c == b':' || c == b'['),
                     Kind::Int | Kind::Float => add(&|c| c.is_ascii_digit() || c == b'-' || c == b'+'),
                     Kind::Port | Kind::Time(Clock::Iso | Clock::Epoch | Clock::Slashes | Clock::Any | Clock::Clf) => add(&|c| c.is_ascii_digit()),
                     Kind::Time(_) => add(&|c| c.is_ascii_alphabetic()),
                     Kind::Blank => add(&|c| c == b' ' || c == b'\t'),
-                    Kind::Token | Kind::Text | Kind::Last | Kind::Rest | Kind::Inner | Kind::Line | Kind::End => return false,
+                    Kind::Token | Kind::Text | Kind::Once | Kind::Last | Kind::Rest | Kind::Inner | Kind::Line | Kind::End => return false,
                 }
                 true
             }
@@ -304,8 +310,9 @@ impl Pattern {
                     }
                     pc = *skip;
                 }
-                Op::Cap { kind: Kind::Text | Kind::Line, var } => return self.near(pc, at, *var, s, caps, budget, whole),
-                Op::Cap { kind: Kind::Last, var } => return self.far(pc, at, *var, s, caps, budget, whole),
+                Op::Cap { kind: Kind::Once, .. } if self.twice(pc, &s[at..]) => return false,
+                Op::Cap { kind: Kind::Text | Kind::Once | Kind::Line, var } => return self.near(pc, at, *var, s, caps, budget, whole),
+                Op::Cap { kind: Kind::Last | Kind::Inner, var } => return self.far(pc, at, *var, s, caps, budget, whole),
                 Op::Cap { kind, var } => {
                     let next = match self.ops.get(pc + 1) {
                         Some(Op::Lit { text, .. }) => &text[..],
@@ -319,6 +326,19 @@ impl Pattern {
                     pc += 1;
                 }
             }
+        }
+    }
+
+    /// How much it asks of a record.
+    pub fn exactness(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether the literal behind a capture stands more than once.
+    fn twice(&self, pc: usize, s: &[u8]) -> bool {
+        match self.ops.get(pc + 1) {
+            Some(Op::Lit { find, .. }) => find.find_iter(s).nth(1).is_some(),
+            _ => false,
         }
     }
 
@@ -400,10 +420,11 @@ fn fixed(kind: Kind, s: &[u8], at: usize, next: &[u8]) -> Option<(usize, usize, 
             Some((at, at + n, at + n))
         }
         Kind::Name => some(run_of(b, |c| !blank(c) && !b"()[]{},;:=\"".contains(&c))),
+        Kind::Part => some(run_of(b, |c| !blank(c) && c != b'/')),
         Kind::Url => some(run_of(b, |c| !blank(c) && c != b',' && c != b'"')),
         Kind::Blank => some(run_of(b, blank)),
         Kind::End => b.is_empty().then_some((at, at, at)),
-        Kind::Rest | Kind::Inner => Some((at, s.len(), s.len())),
+        Kind::Rest => Some((at, s.len(), s.len())),
         Kind::Quoted | Kind::Request => {
             if b.first() != Some(&b'"') {
                 return None;
@@ -441,7 +462,7 @@ fn fixed(kind: Kind, s: &[u8], at: usize, next: &[u8]) -> Option<(usize, usize, 
             }
         },
         Kind::Time(c) => some(clock(c, b)?),
-        Kind::Text | Kind::Last | Kind::Line => None,
+        Kind::Text | Kind::Once | Kind::Last | Kind::Inner | Kind::Line => None,
     }
 }
 
@@ -572,6 +593,7 @@ mod tests {
             ("a[b{x:int}[c{y:int}]]{:end}", "ab1c2", "x=1|y=2"),
             ("a[b{x:int}[c{y:int}]]", "a", ""),
             ("{a:text} by {b:text}", "x by y by z", "a=x|b=y by z"),
+            ("{a:once}, client: {ip:ip}", "x, client: 203.0.113.9", "a=x|ip=203.0.113.9"),
         ] {
             assert_eq!(read(p, line).as_deref(), Some(want), "{p}");
         }
