@@ -142,11 +142,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            record_bytes: 256 << 10,
+            record_bytes: 1 << 20,
             queue_bytes: 64 << 20,
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
-            connections: 1024,
+            connections: 256,
             http_connections: 256,
             idle: Duration::from_secs(3600),
             header_timeout: Duration::from_secs(10),
@@ -565,7 +565,7 @@ impl Reader<'_> {
         let kind = match kind {
             "file" => {
                 let paths: Vec<String> = self.list(t, "path").unwrap_or_default().into_iter().map(|s| s.value.to_owned()).collect();
-                if paths.is_empty() && !t.get("path").is_some_and(|v| !v.get_ref().is_array()) {
+                if paths.is_empty() && t.get("path").is_none_or(|v| v.get_ref().is_array()) {
                     self.say("V004", at, "a source of kind file must have a `path`".into(), "no path here", None);
                 }
                 Kind::File { paths }
@@ -757,7 +757,9 @@ idle = "soon"
 
     #[test]
     fn sizes_are_read_in_their_units() {
-        for (s, n) in [("0", Some(0)), ("10", Some(10)), ("64KiB", Some(65536)), ("1 MiB", Some(1 << 20)), ("1GiB", Some(1 << 30)), ("64k", None), ("", None)] {
+        for (s, n) in
+            [("0", Some(0)), ("10", Some(10)), ("64KiB", Some(65536)), ("1 MiB", Some(1 << 20)), ("1GiB", Some(1 << 30)), ("64k", None), ("", None)]
+        {
             assert_eq!(bytes(s), n, "{s}");
         }
     }

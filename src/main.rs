@@ -7,9 +7,12 @@ use vigild::cli::{self, Failure};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const EXITS: &str = "Exit codes: 0 done, 1 findings, 2 usage, 3 configuration or rules wrong, 4 file or state trouble, \
+                     5 cannot reach the daemon or a service";
+
 /// Security event correlation: what the security tools of an estate say goes in, alerts come out.
 #[derive(Parser)]
-#[command(name = "vigild", version)]
+#[command(name = "vigild", version, after_help = EXITS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,6 +20,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(cli::run::Args),
     Check(cli::check::Args),
     Test(cli::test::Args),
     Parse(cli::parse::Args),
@@ -26,6 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let run = |r: Result<(), Failure>| r.map_or_else(|f| f.report(), |()| ExitCode::SUCCESS);
     match Cli::parse().command {
+        Command::Run(a) => run(cli::run::run(&a)),
         Command::Check(a) => {
             let (schema, _, _) = cli::load::formats(&mut Vec::new());
             cli::check::run(&a, &Default::default(), schema)

@@ -90,10 +90,17 @@ pub struct Metrics {
     http_requests: Family<Labels, Counter>,
     /// Bytes that wait for the engine.
     pub queue_bytes: Gauge,
+    /// Bytes set aside for HTTP bodies in flight.
+    pub bodies_bytes: Gauge,
     /// Groups in the engine.
     pub groups: Gauge,
-    /// Hits that became final early, since too many waited for one key.
-    pub pending_overflow: Counter,
+    /// What the groups are reckoned at.
+    pub state_bytes: Gauge,
+    /// Matches that wait for the watermark.
+    pub waiting: Gauge,
+    limited: Family<Labels, Counter>,
+    /// Matches of alerts that are forgotten.
+    pub updates_lost: Counter,
     /// Bytes of alerts that are not written yet.
     pub alerts_waiting: Gauge,
     /// Alert lines that were given up.
@@ -127,8 +134,12 @@ impl Default for Metrics {
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
             http_requests: add(&mut r, "vigild_http_requests", "HTTP requests answered, by status"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
+            bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
-            pending_overflow: add(&mut r, "vigild_engine_pending_overflow", "Hits that became final early"),
+            state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
+            waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),
+            limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
+            updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
             alerts_lost: add(&mut r, "vigild_alerts_lost", "Alert lines given up, since the file could not be written and the buffer was full"),
             fed: fed.clone(),
@@ -158,8 +169,7 @@ impl Metrics {
             refused: get(&self.refused),
             cut_off: get(&self.cut_off),
             open: self.open.get_or_create(&l).clone(),
-            dropped: Reason::ALL
-                .map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
+            dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }
     }
 
@@ -171,6 +181,11 @@ impl Metrics {
     /// Counts groups given up by a rule.
     pub fn evictions(&self, rule: &str, n: u64) {
         self.evictions.get_or_create(&vec![("rule", rule.to_owned())]).inc_by(n);
+    }
+
+    /// Counts matches that met a limit.
+    pub fn limited(&self, limit: &'static str, n: u64) {
+        self.limited.get_or_create(&vec![("limit", limit.to_owned())]).inc_by(n);
     }
 
     /// Counts an answer.

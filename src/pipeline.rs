@@ -10,6 +10,7 @@ pub mod brain;
 pub mod output;
 pub mod own;
 
+use crate::engine::StreamId;
 use crate::event::{Batch, Record, Span, Timestamp};
 use crate::metrics::{Metrics, Reason, SourceMetrics};
 use crate::parse::Format;
@@ -46,7 +47,7 @@ pub struct Stream {
     /// The time of its latest event, published by the engine's thread.
     last: AtomicI64,
     /// Its number in the engine.
-    id: OnceLock<brain::StreamId>,
+    id: OnceLock<StreamId>,
 }
 
 impl Stream {
@@ -204,28 +205,25 @@ pub fn work(mut inbox: Inbox, mut brain: Brain, mut lines: Lines, metrics: Arc<M
                 brain.behind(id, yes, &mut lines, &metrics);
             }
             Message::Close(stream) => {
-                if let Some(&id) = stream.id.get() {
-                    brain.close(id, &mut lines, &metrics);
-                }
+                brain.close(&stream, &mut lines, &metrics);
             }
             Message::Tick(now) => {
                 brain.tick(now, &mut lines, &metrics);
-                own.tick(now, &brain.evicted(), &metrics, &mut lines);
+                own.tick(now, &brain.evicted(), &brain.stormed(), &metrics, &mut lines);
             }
             Message::Stop => break,
         }
         lines.flush_if_full();
     }
     // What was dropped since the last tick is still told.
-    own.tick(crate::clock::now(), &brain.evicted(), &metrics, &mut lines);
+    own.tick(crate::clock::now(), &brain.evicted(), &brain.stormed(), &metrics, &mut lines);
     lines.flush();
 }
 
 /// Takes the records of one chunk through the engine and counts them.
 fn take(chunk: &mut Chunk, brain: &mut Brain, lines: &mut Lines, metrics: &Metrics) {
     let stream = chunk.stream.clone();
-    let id = *stream.id.get_or_init(|| brain.open(&stream));
-    let taken = brain.take(chunk, id, lines, metrics);
+    let taken = brain.take(chunk, lines, metrics);
     let m = &stream.source.metrics;
     m.records.inc_by(chunk.batch.records.len() as u64);
     m.bytes.inc_by(chunk.batch.records.iter().map(|r| r.span.len as u64).sum());

@@ -5,6 +5,7 @@ pub mod inputs;
 pub mod load;
 pub mod parse;
 pub mod replay;
+pub mod run;
 pub mod test;
 
 pub use load::load;
@@ -55,7 +56,9 @@ impl Failure {
 
 /// Text from outside without anything that a terminal acts on.
 pub fn safe(s: &str) -> String {
-    s.chars().map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) { '\u{fffd}' } else { c }).collect()
+    s.chars()
+        .map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Turns an error of writing to stdout into a failure: a closed pipe is a quiet end.

@@ -221,6 +221,12 @@ impl Engine {
         self.streams.open(name, lateness)
     }
 
+    /// A stream has a backlog: the watermark waits for it however far it trails, until it has caught up.
+    pub fn hold(&mut self, stream: StreamId, yes: bool, out: &mut Vec<Output>) {
+        self.streams.hold(stream, yes);
+        self.advance(out);
+    }
+
     /// A stream has ended: nothing waits for it any more.
     pub fn close(&mut self, stream: StreamId, out: &mut Vec<Output>) {
         self.streams.close(stream);

@@ -36,6 +36,8 @@ struct Stream {
     fresh: bool,
     place: u64,
     open: bool,
+    /// It has a backlog and is read in step with the others: it is not idle, however far it trails.
+    held: bool,
 }
 
 /// What the arrival of an event makes of it.
@@ -104,7 +106,16 @@ impl Streams {
         let before = self.names.range::<str, _>((Unbounded, Excluded(name))).next_back().map(|(_, id)| rank(id));
         let after = self.names.range::<str, _>((Included(name), Unbounded)).next().map(|(_, id)| rank(id));
         let id = StreamId(self.all.len() as u32);
-        self.all.push(Stream { rank: between(before, after), lateness, mark: None, moved: Timestamp::MIN, fresh: false, place: 0, open: true });
+        self.all.push(Stream {
+            rank: between(before, after),
+            lateness,
+            mark: None,
+            moved: Timestamp::MIN,
+            fresh: false,
+            place: 0,
+            open: true,
+            held: false,
+        });
         self.names.insert(name.to_owned(), id);
         id
     }
@@ -137,6 +148,10 @@ impl Streams {
         if !std::mem::take(&mut self.stale) {
             return self.watermark;
         }
+        if self.all.iter().any(|s| s.open && s.held && s.mark.is_none()) {
+            // What it holds is not known yet.
+            return self.watermark;
+        }
         let furthest = self.all.iter().filter(|s| s.open).filter_map(|s| s.mark).max();
         let least = self.all.iter().filter(|s| self.is_active(s, furthest)).filter_map(|s| s.mark).min();
         if let Some(m) = least {
@@ -149,7 +164,7 @@ impl Streams {
     fn is_active(&self, s: &Stream, furthest: Option<Timestamp>) -> bool {
         let idle = self.live && s.moved == Timestamp::MAX;
         let trails = self.live && matches!((s.mark, furthest), (Some(m), Some(f)) if m < f.minus(TRAILS));
-        s.open && !idle && !trails
+        s.open && (s.held || !idle && !trails)
     }
 
     /// A tick of time at `now`: streams that have not moved for [`IDLE`] become idle; when all are, the watermark follows
@@ -163,15 +178,22 @@ impl Streams {
                 s.moved = Timestamp::MAX;
             }
         }
-        if !self.all.iter().any(|s| s.open && s.moved != Timestamp::MAX) {
+        if !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
             let lateness = self.all.iter().map(|s| s.lateness).max().unwrap_or_default();
             self.watermark = self.watermark.max(now.minus(lateness));
         }
     }
 
+    /// A stream has a backlog, and the watermark waits for it however far it trails; or it has caught up.
+    pub fn hold(&mut self, id: StreamId, yes: bool) {
+        self.all[id.0 as usize].held = yes;
+        self.stale = true;
+    }
+
     /// A stream has ended: nothing waits for it any more.
     pub fn close(&mut self, id: StreamId) {
         self.all[id.0 as usize].open = false;
+        self.all[id.0 as usize].held = false;
         self.stale = true;
     }
 
@@ -294,5 +316,22 @@ mod tests {
         }
         assert_eq!(s.open("x", Span(0)), s.open("y", Span(0)));
         assert_eq!(s.shared, 2);
+    }
+
+    #[test]
+    fn a_stream_with_a_backlog_holds_the_watermark_however_far_it_trails() {
+        let mut s = Streams::new(true);
+        let (file, live) = (s.open("file", Span::seconds(5)), s.open("live", Span::seconds(5)));
+        let at = |n: i64| Timestamp(n * crate::event::time::SECOND);
+        s.hold(file, true);
+        s.arrive(live, at(100_000), None);
+        assert_eq!(s.advance(), Timestamp::MIN, "nothing is known of the backlog yet");
+        s.arrive(file, at(1000), None);
+        assert_eq!(s.advance(), at(995));
+        s.tick(at(100_000));
+        s.tick(at(100_100));
+        assert_eq!(s.advance(), at(995), "it is not idle");
+        s.hold(file, false);
+        assert_eq!(s.advance(), at(99_995), "now it trails");
     }
 }

@@ -1,134 +1,29 @@
-//! The seam: where the shell calls the core. Parsers and engine live here, in the engine's thread.
+//! Where the shell calls the core: parsers and engine in the engine's thread, and what becomes of what they say.
 
 use super::output::Lines;
 use super::{Chunk, Stream};
+use crate::alert::{Alert, Step};
 use crate::config::Config;
-use crate::diag::{Diagnostic, Level};
-use crate::event::{Arena, Event, Layout, Out, Schema, Slot, Span, Timestamp, field};
+use crate::engine::{Engine, Options, Output, StreamId};
+use crate::event::Timestamp;
 use crate::metrics::Metrics;
-use crate::parse::estate::Estate;
-use crate::parse::{Context, Format, Native};
-use std::path::{Path, PathBuf};
+use crate::parse::{Context, Estate, declared};
+use crate::rule::RuleSet;
+use crate::worker::{Origin, Row, Worker};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// An event further ahead of its arrival than this is given its arrival time.
-const AHEAD: Span = Span::seconds(300);
-
-/// The number of a stream in the engine.
-pub type StreamId = u32;
+/// So many alerts are remembered, so that further matches can be told; those of older ones are counted as lost.
+const REMEMBERED: usize = 10_000;
 
 /// Rules and formats, loaded and checked.
 pub struct Loaded {
+    /// The rules.
+    pub rules: RuleSet,
+    /// The declared formats.
+    pub formats: declared::Formats,
     /// The inventory and the proxies.
     pub estate: Arc<Estate>,
-    /// Names of formats that can be named, in the order of their numbers.
-    declared: Vec<String>,
-    /// How many rules there are.
-    pub rules: usize,
-}
-
-impl Loaded {
-    /// The format of a name: a folder of `parsers/`, `syslog` or `ecs`.
-    pub fn format(&self, name: &str) -> Option<Format> {
-        let native = |n| Some(Format::Native(n));
-        match name {
-            "ossec" => native(Native::Ossec),
-            "falco" => native(Native::Falco),
-            "suricata" => native(Native::Suricata),
-            "fail2ban" => native(Native::Fail2ban),
-            "modsecurity" => native(Native::Modsecurity),
-            "syslog" => Some(Format::Syslog),
-            "ecs" => Some(Format::Ecs),
-            _ => self.declared.iter().position(|d| d == name).map(Format::Declared),
-        }
-    }
-
-    /// Every name that [`Loaded::format`] knows, sorted.
-    pub fn formats(&self) -> Vec<&str> {
-        let mut all = vec!["ecs", "fail2ban", "falco", "modsecurity", "ossec", "suricata", "syslog"];
-        all.extend(self.declared.iter().map(String::as_str));
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-}
-
-/// A file that was read: its name as the user wrote it, and its text.
-pub type File = (String, String);
-
-/// Loads everything that the configuration names, with every complaint; `files` gets what complaints point into.
-pub fn load(config: &Config, files: &mut Vec<File>) -> (Loaded, Vec<Diagnostic>) {
-    let mut found = Vec::new();
-    let mut rules = Vec::new();
-    for path in &config.rules {
-        if path.value == "builtin" {
-            rules.extend(crate::builtin::rules());
-        } else if let Err(message) = read_rules(Path::new(&path.value), &mut rules) {
-            found.push(Diagnostic {
-                code: "V009",
-                level: Level::Error,
-                message,
-                file: if path.span.is_empty() { String::new() } else { config.file.clone() },
-                span: path.span.clone(),
-                label: "cannot be read".into(),
-                help: Some("name a rule file, a folder of them, or `builtin`".into()),
-            });
-        }
-    }
-    let declared = crate::builtin::parsers().into_iter().filter_map(|(p, _)| p.split('/').nth(1).map(str::to_owned)).collect();
-    let estate = Arc::new(Estate::new(config.hosts.clone(), config.proxies.clone()));
-    let loaded = Loaded { estate, declared, rules: rules.len() };
-    files.extend(rules);
-    for s in &config.sources {
-        if let Some(f) = &s.format
-            && loaded.format(&f.value).is_none()
-        {
-            let known = loaded.formats();
-            found.push(Diagnostic {
-                code: "V008",
-                level: Level::Error,
-                message: format!("there is no format `{}`", f.value),
-                file: config.file.clone(),
-                span: f.span.clone(),
-                label: "not a format".into(),
-                help: Some(match crate::config::near(&f.value, known.iter().copied()) {
-                    Some(n) => format!("did you mean `{n}`?"),
-                    None => format!("known: auto, {}", known.join(", ")),
-                }),
-            });
-        }
-    }
-    (loaded, found)
-}
-
-/// Reads a rule file, or all `*.toml` of a folder and those in it, ordered by path.
-pub fn read_rules(path: &Path, to: &mut Vec<File>) -> Result<(), String> {
-    const DEEP: usize = 16;
-    fn walk(path: &Path, deep: usize, to: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        let mut all: Vec<PathBuf> = std::fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-        all.sort();
-        for p in all {
-            if p.is_dir() && deep > 0 {
-                walk(&p, deep - 1, to)?;
-            } else if p.extension().is_some_and(|e| e == "toml") {
-                to.push(p);
-            }
-        }
-        Ok(())
-    }
-    let mut all = Vec::new();
-    let io = |p: &Path, e: std::io::Error| format!("cannot read {}: {e}", p.display());
-    if path.is_dir() {
-        walk(path, DEEP, &mut all).map_err(|e| io(path, e))?;
-    } else {
-        all.push(path.to_owned());
-    }
-    for p in all {
-        let bytes = std::fs::read(&p).map_err(|e| io(&p, e))?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", p.display()))?;
-        to.push((p.display().to_string(), text));
-    }
-    Ok(())
 }
 
 /// What became of the records of a chunk.
@@ -144,87 +39,230 @@ pub struct Taken {
     pub last: Timestamp,
 }
 
-/// Parsers and engine, and the memory that they use again and again.
+/// Parsers and engine, and what has been said of alerts.
 pub struct Brain {
-    loaded: Loaded,
-    layout: Layout,
-    arena: Arena,
-    slots: Vec<Slot>,
-    streams: u32,
-    seq: u64,
+    rules: Arc<RuleSet>,
+    estate: Arc<Estate>,
+    provisional: bool,
+    worker: Worker,
+    row: Row,
+    said: Vec<Output>,
+    alerts: Alerts,
+    /// What has been counted of the engine's counters.
+    counted: BTreeMap<&'static str, u64>,
+}
+
+/// The alerts that may be told of again.
+#[derive(Default)]
+struct Alerts {
+    /// By id; no copies of evidence.
+    known: HashMap<[u8; 16], Known>,
+    /// The id that goes under a delivery key now, the oldest first to be forgotten.
+    current: HashMap<[u8; 16], [u8; 16]>,
+    order: VecDeque<[u8; 16]>,
+    /// Those with matches that have not been told.
+    changed: BTreeSet<[u8; 16]>,
+    /// Matches that joined another alert since their rule may open no more, by rule.
+    stormed: BTreeMap<String, u64>,
+}
+
+struct Known {
+    alert: Alert,
+    joined: u64,
 }
 
 impl Brain {
     /// Of what was loaded.
     pub fn new(loaded: Loaded, config: &Config) -> Brain {
-        let _ = (&config.state, config.provisional);
-        let layout = Layout::full(&Schema::default());
-        let slots = vec![Slot::Missing; layout.len()];
-        Brain { loaded, layout, arena: Arena::default(), slots, streams: 0, seq: 0 }
+        let rules = Arc::new(loaded.rules);
+        let options = Options { provisional: config.provisional, live: true, budget: config.state.budget, ..Options::default() };
+        let worker = Worker::new(rules.clone(), &loaded.formats, loaded.estate.clone(), options);
+        Brain {
+            rules,
+            estate: loaded.estate,
+            provisional: config.provisional,
+            worker,
+            row: Row::default(),
+            said: Vec::new(),
+            alerts: Alerts::default(),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    fn engine(&mut self) -> &mut Engine {
+        self.worker.engine()
     }
 
     /// Opens a stream.
     pub fn open(&mut self, stream: &Stream) -> StreamId {
-        let _ = (&stream.name, stream.source.lateness);
-        self.streams += 1;
-        self.streams
+        self.engine().stream(&stream.name, stream.source.lateness)
     }
 
     /// Takes the records of a chunk in their order.
-    pub fn take(&mut self, chunk: &Chunk, id: StreamId, lines: &mut Lines, metrics: &Metrics) -> Taken {
+    pub fn take(&mut self, chunk: &Chunk, lines: &mut Lines, metrics: &Metrics) -> Taken {
         let mut taken = Taken { last: Timestamp::MIN, ..Taken::default() };
         let source = &chunk.stream.source;
-        let context = Context { zone: &source.zone, near: chunk.near, named: chunk.format.is_some(), estate: &self.loaded.estate };
+        let estate = self.estate.clone();
+        let ctx = Context { zone: &source.zone, near: chunk.near, named: chunk.format.is_some(), estate: &estate };
+        let origin = Origin { ctx, format: chunk.format, stream: &chunk.stream.name, lateness: source.lateness, received: Some(chunk.received) };
+        let before = (self.engine().counters().late, self.engine().counters().ahead);
         for &r in &chunk.batch.records {
-            let record = chunk.batch.record(r);
-            self.seq += 1;
-            self.arena.clear();
-            let mut out = Out::new(&chunk.batch.bytes, &mut self.arena, &mut self.slots, &self.layout, None);
-            let _ = (&context, record, id);
-            taken.errors += !record.starts_with(b"{") as u64;
-            let found = if let crate::event::Value::Time(t) = out.get(field::TIMESTAMP) { Some(t) } else { None };
-            let ts = match found {
-                Some(t) if t <= chunk.received.plus(AHEAD) => t,
-                other => {
-                    taken.ahead += other.is_some() as u64;
-                    out.time(field::TIMESTAMP, chunk.received);
-                    chunk.received
-                }
-            };
-            if !out.has(field::EVENT_INGESTED) {
-                out.time(field::EVENT_INGESTED, chunk.received);
+            let (seen, ts) = self.worker.parse(&chunk.batch, r, &origin, &mut self.row);
+            self.worker.feed(&chunk.batch, r, &origin, &mut self.row, &mut self.said);
+            taken.errors += seen.error as u64;
+            taken.last = taken.last.max(ts.min(chunk.received));
+            if !self.said.is_empty() {
+                self.drain(lines, metrics);
             }
-            let event = Event::new(&chunk.batch.bytes, &self.arena, &self.slots, &self.layout);
-            let _ = event;
-            taken.last = taken.last.max(ts);
         }
-        self.drain(lines, metrics);
+        let after = self.engine().counters();
+        (taken.late, taken.ahead) = (after.late - before.0, after.ahead - before.1);
         taken
     }
 
     /// Holds the watermark for a stream with a backlog, or no longer.
     pub fn behind(&mut self, id: StreamId, yes: bool, lines: &mut Lines, metrics: &Metrics) {
-        let _ = (id, yes);
+        let mut said = std::mem::take(&mut self.said);
+        self.engine().hold(id, yes, &mut said);
+        self.said = said;
         self.drain(lines, metrics);
     }
 
     /// Ends a stream.
-    pub fn close(&mut self, id: StreamId, lines: &mut Lines, metrics: &Metrics) {
-        let _ = id;
+    pub fn close(&mut self, stream: &Stream, lines: &mut Lines, metrics: &Metrics) {
+        self.worker.close(&stream.name, &mut self.said);
+        // A file that was opened and never gave a record is known to the engine alone.
+        if let Some(&id) = stream.id.get() {
+            let mut said = std::mem::take(&mut self.said);
+            self.engine().close(id, &mut said);
+            self.said = said;
+        }
         self.drain(lines, metrics);
     }
 
-    /// Tells the engine what time it is.
+    /// Tells the engine what time it is, and tells of alerts that have matched again.
     pub fn tick(&mut self, now: Timestamp, lines: &mut Lines, metrics: &Metrics) {
-        let _ = now;
+        let mut said = std::mem::take(&mut self.said);
+        self.engine().tick(now, &mut said);
+        self.said = said;
         self.drain(lines, metrics);
+        self.updates(lines);
+        let (groups, bytes) = self.engine().size();
+        metrics.groups.set(groups as i64);
+        metrics.state_bytes.set(bytes as i64);
+        metrics.waiting.set(self.engine().waiting() as i64);
+        let c = self.engine().counters();
+        let limits = [
+            ("pending", c.final_early),
+            ("after_pending", c.after_final),
+            ("missing_key", c.without_key),
+            ("keys_of_event", c.keys_left_out),
+            ("max_alerts", c.stormed),
+        ];
+        for (limit, n) in limits {
+            let before = self.counted.insert(limit, n).unwrap_or(0);
+            metrics.limited(limit, n - before);
+        }
     }
 
     /// Groups given up so far, by rule.
-    pub fn evicted(&self) -> Vec<(String, u64)> {
-        Vec::new()
+    pub fn evicted(&mut self) -> Vec<(String, u64)> {
+        let rules = self.rules.clone();
+        let counts = &self.engine().counters().evicted;
+        rules.rules.iter().zip(counts).filter(|&(_, &n)| n > 0).map(|(r, &n)| (r.id.to_string(), n)).collect()
     }
 
-    /// Writes what the engine put out.
-    fn drain(&mut self, _lines: &mut Lines, _metrics: &Metrics) {}
+    /// Matches so far that opened no alert of their own since their rule had opened as many as it may, by rule.
+    pub fn stormed(&self) -> Vec<(String, u64)> {
+        self.alerts.stormed.iter().map(|(r, n)| (r.clone(), *n)).collect()
+    }
+
+    /// Writes what the engine has said.
+    fn drain(&mut self, lines: &mut Lines, metrics: &Metrics) {
+        for o in self.said.drain(..) {
+            match o {
+                Output::Alert(step, alert) => {
+                    lines.line(|out| alert.write(&self.rules, Some(step), out));
+                    let rule = &self.rules.rules[alert.rule];
+                    // It is counted when it is first told, and once, whatever becomes of it.
+                    if self.alerts.told(step, *alert) {
+                        metrics.alert(&rule.id, rule.severity.name());
+                    }
+                }
+                Output::Update { id, count, last, early } => {
+                    if !early || self.provisional {
+                        self.alerts.more(id, last, metrics, |k| k.alert.count = count);
+                    }
+                }
+                Output::Joined(id, at) => {
+                    self.alerts.more(id, at, metrics, |k| k.joined += 1);
+                    if let Some(k) = self.alerts.known.get(&id)
+                        && !k.alert.late
+                    {
+                        *self.alerts.stormed.entry(self.rules.rules[k.alert.rule].id.to_string()).or_default() += 1;
+                    }
+                }
+                Output::Metric { rule, value, labels, .. } => {
+                    if let Some(m) = self.rules.rules.get(rule).and_then(|r| r.metric.as_ref()) {
+                        metrics.fed.feed(m, &labels, value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the alerts that have matched again, once for all matches since the last time.
+    fn updates(&mut self, lines: &mut Lines) {
+        for id in std::mem::take(&mut self.alerts.changed) {
+            if let Some(k) = self.alerts.known.get(&id) {
+                let all = Alert { count: k.alert.count + k.joined, ..k.alert.clone() };
+                lines.line(|out| all.write(&self.rules, Some(Step::Updated), out));
+            }
+        }
+    }
+}
+
+impl Alerts {
+    /// Remembers an alert as it was told last; `true` if nothing had been told of it before.
+    fn told(&mut self, step: Step, mut alert: Alert) -> bool {
+        let (id, delivery) = (alert.id, alert.delivery);
+        let before = self.current.get(&delivery).copied();
+        if step == Step::Withdrawn {
+            self.known.remove(&id);
+            self.changed.remove(&id);
+            return false;
+        }
+        // Copies of evidence are large, and have been written.
+        alert.evidence.iter_mut().for_each(|e| e.kept = None);
+        if let Some(old) = before.filter(|o| *o != id) {
+            self.known.remove(&old);
+            self.changed.remove(&old);
+        }
+        let joined = self.known.get(&id).map_or(0, |k| k.joined);
+        self.known.insert(id, Known { alert, joined });
+        self.current.insert(delivery, id);
+        if before.is_none() {
+            self.order.push_back(delivery);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front().and_then(|d| self.current.remove(&d))
+            {
+                self.known.remove(&oldest);
+                self.changed.remove(&oldest);
+            }
+        }
+        before.is_none()
+    }
+
+    fn more(&mut self, id: [u8; 16], last: Timestamp, metrics: &Metrics, change: impl FnOnce(&mut Known)) {
+        match self.known.get_mut(&id) {
+            Some(k) => {
+                change(k);
+                k.alert.last = k.alert.last.max(last);
+                self.changed.insert(id);
+            }
+            None => {
+                metrics.updates_lost.inc();
+            }
+        }
+    }
 }

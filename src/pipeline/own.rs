@@ -23,7 +23,7 @@ const FAILURES: (u64, u64) = (10, 20);
 /// What is watched, and what has been said.
 pub struct Own {
     sources: Vec<Watched>,
-    evicted: BTreeMap<String, u64>,
+    seen: BTreeMap<(&'static str, String), u64>,
     open: BTreeMap<(&'static str, String), Open>,
 }
 
@@ -47,11 +47,12 @@ impl Own {
     /// Nothing said yet.
     pub fn new(sources: Vec<Arc<Source>>) -> Own {
         let watch = |source| Watched { source, dropped: 0, late: 0, begin: (Timestamp::MIN, 0, 0) };
-        Own { sources: sources.into_iter().map(watch).collect(), evicted: BTreeMap::new(), open: BTreeMap::new() }
+        Own { sources: sources.into_iter().map(watch).collect(), seen: BTreeMap::new(), open: BTreeMap::new() }
     }
 
-    /// Looks at all counters; `evicted` is the groups given up so far, by rule.
-    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
+    /// Looks at all counters; `evicted` is the groups given up so far, by rule, `stormed` the matches beyond
+    /// what a rule may open.
+    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], stormed: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
         let mut said = Vec::new();
         for w in &mut self.sources {
             let (m, name) = (&w.source.metrics, &w.source.name);
@@ -68,10 +69,13 @@ impl Own {
                 w.begin = (now, records, failures);
             }
         }
-        for (rule, n) in evicted {
-            let before = self.evicted.insert(rule.clone(), *n).unwrap_or(0);
-            metrics.evictions(rule, n - before);
-            said.push(("vigild-eviction", rule.clone(), n - before));
+        let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
+        for (id, (rule, n)) in by_rule.iter().flat_map(|(id, all)| all.iter().map(move |one| (*id, one))) {
+            let before = self.seen.insert((id, rule.clone()), *n).unwrap_or(0);
+            if id == "vigild-eviction" {
+                metrics.evictions(rule, n - before);
+            }
+            said.push((id, rule.clone(), n - before));
         }
         for (id, key, n) in said {
             if n > 0 {
@@ -103,6 +107,7 @@ fn write(id: &str, key: &str, first: Timestamp, last: Timestamp, count: u64, out
         "vigild-source-drops" => ("A source loses records", "source", "records of the source were dropped; see vigild_records_dropped_total"),
         "vigild-late-events" => ("Events come too late", "source", "events of the source came after their windows had closed; raise its `lateness`"),
         "vigild-parse-failures" => ("Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
+        "vigild-rule-storm" => ("A rule opens too many alerts", "rule", "matches beyond the rule's `max_alerts` an hour joined its newest alert"),
         _ => ("The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
     };
     let hash = blake3::hash(format!("{id}\0{key}\0{}", first.0).as_bytes()).to_hex();
@@ -151,8 +156,10 @@ mod tests {
         }
     }
 
+    type Step = fn(&Source);
+
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
-    fn check(steps: &[(i64, fn(&Source))], evicted: &[(String, u64)]) -> Vec<String> {
+    fn check(steps: &[(i64, Step)], evicted: &[(String, u64)]) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
         let source = Arc::new(Source {
             name: "syslog".into(),
@@ -166,7 +173,7 @@ mod tests {
         let mut own = Own::new(vec![source.clone()]);
         for (at, step) in steps {
             step(&source);
-            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &metrics, &mut lines);
+            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &[], &metrics, &mut lines);
         }
         lines.flush();
         let text = String::from_utf8(page.0.lock().expect("one thread").clone()).expect("text");
@@ -186,7 +193,7 @@ mod tests {
 
     #[test]
     fn drops_are_told_at_once_and_again_once_a_minute_under_one_id() {
-        let drop_one: fn(&Source) = |s| s.metrics.drop_records(Reason::Queue, 5);
+        let drop_one: Step = |s| s.metrics.drop_records(Reason::Queue, 5);
         assert_eq!(
             check(&[(0, |_| {}), (1, drop_one), (2, drop_one), (30, |_| {}), (61, |_| {}), (62, |_| {})], &[]),
             ["vigild-source-drops 5 0", "vigild-source-drops 10 0"]
@@ -195,17 +202,19 @@ mod tests {
 
     #[test]
     fn a_day_later_it_is_another_alert() {
-        let late: fn(&Source) = |s| drop(s.metrics.late.inc());
+        let late: Step = |s| {
+            s.metrics.late.inc();
+        };
         assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
     }
 
     #[test]
     fn a_stray_line_is_no_parse_failure_and_a_wrong_format_is() {
-        let few: fn(&Source) = |s| {
+        let few: Step = |s| {
             s.metrics.records.inc_by(1000);
             s.metrics.parse_errors.inc_by(20);
         };
-        let many: fn(&Source) = |s| {
+        let many: Step = |s| {
             s.metrics.records.inc_by(100);
             s.metrics.parse_errors.inc_by(80);
         };

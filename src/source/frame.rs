@@ -309,7 +309,9 @@ impl Framer {
         let Some(&first) = l.first() else { return };
         match first {
             b'*' if l.starts_with(ALERT) => self.start(Open::Ossec, l, over),
-            b'<' if is_datagram(l) => self.start(Open::Datagram { ossec: memchr::memmem::find(&l[..l.len().min(300)], b" ossec: ").is_some() }, l, over),
+            b'<' if is_datagram(l) => {
+                self.start(Open::Datagram { ossec: memchr::memmem::find(&l[..l.len().min(300)], b" ossec: ").is_some() }, l, over)
+            }
             b'-' => match boundary(l) {
                 Some((key, b'A')) => self.start_block(key, l),
                 _ => self.count.push(l, over, batch),
@@ -471,16 +473,13 @@ fn boundary(l: &[u8]) -> Option<([&[u8]; 2], u8)> {
     let (head, tail) = l.split_at(l.len() - 3);
     let letter = tail[0];
     let middle = head.get(dashes + 8..)?;
-    (id.iter().all(u8::is_ascii_alphanumeric) && letter.is_ascii_uppercase() && matches!(middle, b"-" | b"---")).then_some(([head, &tail[1..]], letter))
+    (id.iter().all(u8::is_ascii_alphanumeric) && letter.is_ascii_uppercase() && matches!(middle, b"-" | b"---"))
+        .then_some(([head, &tail[1..]], letter))
 }
 
 /// Whether a line is without doubt a record of another tool than OSSEC.
 fn is_foreign(l: &[u8]) -> bool {
-    l.starts_with(ALERT)
-        || l.starts_with(b"{\"") && l.ends_with(b"}")
-        || is_datagram(l)
-        || is_fail2ban(l)
-        || matches!(boundary(l), Some((_, b'A')))
+    l.starts_with(ALERT) || l.starts_with(b"{\"") && l.ends_with(b"}") || is_datagram(l) || is_fail2ban(l) || matches!(boundary(l), Some((_, b'A')))
 }
 
 /// Whether a line is the first of a record of fail2ban.log.
@@ -509,9 +508,13 @@ fn begins(l: &[u8]) -> bool {
             let at = if matches!(l.get(..4), Some(b"Mon " | b"Tue " | b"Wed " | b"Thu " | b"Fri " | b"Sat " | b"Sun ")) { 4 } else { 0 };
             l.get(at..).is_some_and(|l| crate::event::time::month_day(l).is_some()) || l.starts_with(b"CEF:") || l.starts_with(b"LEEF:")
         }
-        _ => l.starts_with(b"type=") || l.starts_with(b"node=") || memchr::memmem::find(&l[..l.len().min(300)], b" fail2ban").is_some_and(|n| {
-            !l[..n].contains(&b' ') && l[n + 9..].iter().take(40).any(|c| *c == b'[') && memchr::memmem::find(&l[n..], b"]: ").is_some()
-        }),
+        _ => {
+            l.starts_with(b"type=")
+                || l.starts_with(b"node=")
+                || memchr::memmem::find(&l[..l.len().min(300)], b" fail2ban").is_some_and(|n| {
+                    !l[..n].contains(&b' ') && l[n + 9..].iter().take(40).any(|c| *c == b'[') && memchr::memmem::find(&l[n..], b"]: ").is_some()
+                })
+        }
     }
 }
 
@@ -701,7 +704,15 @@ mod tests {
     fn lines_without_a_header_go_on_with_the_fail2ban_record() {
         let a = "2026-11-23 05:00:00,001 fail2ban.action         [9]: ERROR   iptables -w -N f2b\niptables -w -A f2b -j RETURN\n  File \"x\"";
         let b = "2026-11-23 05:00:01,001 fail2ban.actions        [9]: NOTICE  [sshd] Ban 192.0.2.1";
-        for next in [b, "Nov 23 05:00:00 vm x: y", "vm fail2ban[9]: [sshd] Ban 192.0.2.1", "[sshd] Ban 192.0.2.1", "{\"a\":1}", "<13>x", "Mon Nov 23 05:00:00 2026 -> x"] {
+        for next in [
+            b,
+            "Nov 23 05:00:00 vm x: y",
+            "vm fail2ban[9]: [sshd] Ban 192.0.2.1",
+            "[sshd] Ban 192.0.2.1",
+            "{\"a\":1}",
+            "<13>x",
+            "Mon Nov 23 05:00:00 2026 -> x",
+        ] {
             check(&format!("{a}\n{next}\n"), &[a, next]);
         }
     }
