@@ -47,7 +47,11 @@ pub(super) enum Conv {
     Kebab,
     Lower,
     /// An address with or without a port, or a name.
-    Peer { ip: Field, port: Field, address: Field },
+    Peer {
+        ip: Field,
+        port: Field,
+        address: Field,
+    },
     /// `METHOD URL HTTP/1.1`.
     Request,
     Url,
@@ -328,7 +332,11 @@ fn put(f: Field, ty: Type, many: bool, x: Json<'_>, out: &mut Out<'_>, scratch: 
     if slot == Slot::Missing {
         return false;
     }
-    if many { out.push(f, slot) } else { out.put(f, slot) }
+    if many {
+        out.push(f, slot)
+    } else {
+        out.put(f, slot)
+    }
     true
 }
 

@@ -26,6 +26,9 @@ pub(super) const MAX_FINDINGS: usize = 65_536;
 /// The most different values that a summary counts apart.
 const MAX_BY: usize = 64;
 
+/// Takes a finding and the objects around it, the outermost first.
+type Found<'f, 'r> = dyn FnMut(&'r [u8], &[&'r [u8]]) + 'f;
+
 impl Document {
     /// Cuts a report.
     pub fn split(&self, record: &[u8], out: &mut Vec<Vec<u8>>) -> Result<(), ParseError> {
@@ -65,7 +68,7 @@ impl Document {
     }
 
     /// `around[i]` is the object that `i` steps of `each` lead to.
-    fn walk<'r>(&self, step: usize, at: &'r [u8], around: &mut Vec<&'r [u8]>, f: &mut dyn FnMut(&'r [u8], &[&'r [u8]])) {
+    fn walk<'r>(&self, step: usize, at: &'r [u8], around: &mut Vec<&'r [u8]>, f: &mut Found<'_, 'r>) {
         let Some((key, list)) = self.each.get(step) else {
             return f(at, &around[..around.len() - 1]);
         };

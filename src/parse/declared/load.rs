@@ -52,11 +52,14 @@ fn members<'t, 'a>(t: &'t DeTable<'a>) -> Vec<Member<'t, 'a>> {
     all
 }
 
+/// Top-level keys of JSON: those that are there, those that are not, and what some of them hold.
+type Shape = (Vec<String>, Vec<String>, Vec<(String, Test)>);
+
 /// How a record of a format is told, as its file says it.
 #[derive(Default)]
 struct Recognise {
     programs: Vec<(String, Range<usize>)>,
-    json: Vec<(Vec<String>, Vec<String>, Vec<(String, Test)>)>,
+    json: Vec<Shape>,
     lines: Vec<Pattern>,
     early: bool,
 }
@@ -157,9 +160,8 @@ fn index(tell: Vec<(String, Recognise)>, diags: &mut Vec<Diagnostic>) -> Index {
     x
 }
 
-const TOP: &[&str] = &[
-    "format", "about", "source", "received", "decode", "recognise", "own", "set", "fields", "when", "pattern", "unwrap", "empty", "document",
-];
+const TOP: &[&str] =
+    &["format", "about", "source", "received", "decode", "recognise", "own", "set", "fields", "when", "pattern", "unwrap", "empty", "document"];
 const NATIVE: &[&str] = &["format", "about", "source", "received", "decode", "own"];
 
 impl<'l> Loader<'l> {
@@ -309,14 +311,26 @@ impl<'l> Loader<'l> {
             self.name = self.string(v)?.to_owned();
             let ok = !self.name.is_empty() && self.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_');
             if !ok || ["syslog", "ecs"].contains(&self.name.as_str()) {
-                self.complain("P010", at.clone(), format!("`{}` cannot be the name of a format", self.name), "", Some("letters a-z, digits, `-` and `_`; not syslog, not ecs".into()));
+                self.complain(
+                    "P010",
+                    at.clone(),
+                    format!("`{}` cannot be the name of a format", self.name),
+                    "",
+                    Some("letters a-z, digits, `-` and `_`; not syslog, not ecs".into()),
+                );
             }
             let mut way = self.file.rsplit(['/', '\\']);
             if way.next() == Some("parser.toml")
                 && let Some(folder) = way.next()
                 && folder != self.name
             {
-                self.complain("P010", at.clone(), format!("the format `{}` is in the folder `{folder}`", self.name), "", Some("both have the same name".into()));
+                self.complain(
+                    "P010",
+                    at.clone(),
+                    format!("the format `{}` is in the folder `{folder}`", self.name),
+                    "",
+                    Some("both have the same name".into()),
+                );
             }
         }
         for key in ["about", "source"] {
@@ -747,7 +761,8 @@ impl<'l> Loader<'l> {
     ) -> Result<(Option<u16>, Kind), Mistake> {
         let at = base.map_or(span.clone(), |b| b + c.at.start..b + c.at.end);
         let named = !c.name.is_empty() && !c.name.starts_with('_');
-        let group = matches!(c.kind, Some(Kind::Peer | Kind::Ip | Kind::Request | Kind::Line | Kind::Url)) && named && self.schema.get(&c.name).is_none();
+        let group =
+            matches!(c.kind, Some(Kind::Peer | Kind::Ip | Kind::Request | Kind::Line | Kind::Url)) && named && self.schema.get(&c.name).is_none();
         let known = if named && !group { self.field(&c.name, at.clone()) } else { None };
         let kind = match (c.kind, known) {
             (Some(kind), _) => kind,

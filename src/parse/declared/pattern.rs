@@ -120,12 +120,23 @@ pub(super) type Span = (u32, u32);
 /// No capture.
 pub(super) const NONE: Span = (u32::MAX, u32::MAX);
 
+/// The searchers stand in the program itself: there are few, and a match reads them in order.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Op {
-    Lit { text: Box<[u8]>, find: memmem::Finder<'static>, rfind: memmem::FinderRev<'static> },
-    Cap { kind: Kind, var: Option<u16> },
+    Lit {
+        text: Box<[u8]>,
+        find: memmem::Finder<'static>,
+        rfind: memmem::FinderRev<'static>,
+    },
+    Cap {
+        kind: Kind,
+        var: Option<u16>,
+    },
     /// Tries what follows up to `skip`, and else goes on at `skip`.
-    Maybe { skip: usize },
+    Maybe {
+        skip: usize,
+    },
 }
 
 /// A compiled pattern.
@@ -153,12 +164,15 @@ pub(super) struct Mistake {
     pub help: Option<String>,
 }
 
+/// Gives a capture the number of its variable (`None` for one that is only read over) and its kind.
+pub(super) type Number<'n> = dyn FnMut(&Capture) -> Result<(Option<u16>, Kind), Mistake> + 'n;
+
 /// How many steps a match may take; an attacker's line that needs more is no match.
 const BUDGET: u32 = 20_000;
 
 impl Pattern {
-    /// Compiles; `var` gives the number of each capture (`None` for one that is only read over) and its kind.
-    pub fn compile(text: &str, var: &mut dyn FnMut(&Capture) -> Result<(Option<u16>, Kind), Mistake>) -> Result<Pattern, Mistake> {
+    /// Compiles the text of a pattern.
+    pub fn compile(text: &str, var: &mut Number<'_>) -> Result<Pattern, Mistake> {
         let mut ops = Vec::new();
         let mut lit = Vec::new();
         let mut open: Vec<(usize, usize)> = Vec::new();
@@ -228,7 +242,11 @@ impl Pattern {
         }
         flush(&mut lit, &mut ops);
         if let Some((_, at)) = open.pop() {
-            return Err(Mistake { message: "`[` without `]`".into(), at: at..at + 1, help: Some("a bracket that stands in the line itself is written `\\[`".into()) });
+            return Err(Mistake {
+                message: "`[` without `]`".into(),
+                at: at..at + 1,
+                help: Some("a bracket that stands in the line itself is written `\\[`".into()),
+            });
         }
         let mut p = Pattern { ops, first: None };
         let mut set = Box::new([false; 256]);

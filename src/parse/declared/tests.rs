@@ -64,6 +64,7 @@ fn every_declared_format_is_recognised_by_its_own_records_and_by_no_others() {
         (Some("sshd-session"), "Server listening on 0.0.0.0 port 22.", Some("sshd")),
         (Some("sshd"), "pam_unix(sshd:auth): check pass; user unknown", Some("pam")),
         (Some("su(pam_unix)"), "session opened for user cyrus by (uid=0)", Some("pam")),
+        (Some("sshd(pam_unix)"), "session opened for user cyrus by (uid=0)", Some("sshd")),
         (Some("sudo"), "mike : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", Some("sudo")),
         (Some("cron"), "(root) CMD (true)", None),
         (None, "Failed password for root from 203.0.113.9 port 22 ssh2", None),
@@ -96,7 +97,13 @@ fn only_a_verdict_is_authentication() {
     let mut w = world(&files());
     for (line, action, outcome, client, user) in [
         ("Accepted password for ops from 2001:db8::10 port 22 ssh2", "ssh-login", "success", "2001:db8::10", "ops"),
-        ("Failed password for invalid user x from 198.51.100.4 from 203.0.113.9 port 22 ssh2", "ssh-login", "failure", "203.0.113.9", "x from 198.51.100.4"),
+        (
+            "Failed password for invalid user x from 198.51.100.4 from 203.0.113.9 port 22 ssh2",
+            "ssh-login",
+            "failure",
+            "203.0.113.9",
+            "x from 198.51.100.4",
+        ),
         ("Failed password for invalid user  from 203.0.113.9 port 22 ssh2", "ssh-login", "failure", "203.0.113.9", "null"),
         ("Failed keyboard-interactive/pam for <unknown> from 203.0.113.9 port 22 ssh2", "ssh-login", "failure", "203.0.113.9", "null"),
         ("message repeated 2 times: [ Failed password for root from 203.0.113.9 port 22 ssh2]", "ssh-login", "failure", "203.0.113.9", "root"),
@@ -104,7 +111,13 @@ fn only_a_verdict_is_authentication() {
         ("Failed none for root from 203.0.113.9 port 22 ssh2", "ssh-methods", "null", "203.0.113.9", "root"),
         ("Invalid user a b from 203.0.113.9 port 22", "invalid-user", "null", "203.0.113.9", "a b"),
         ("Disconnected from invalid user x 203.0.113.9 port 22 [preauth]", "ssh-disconnect", "null", "203.0.113.9", "x"),
-        ("Connection closed by authenticating user x 198.51.100.4 port 5 203.0.113.9 port 22 [preauth]", "ssh-closed", "null", "203.0.113.9", "x 198.51.100.4 port 5"),
+        (
+            "Connection closed by authenticating user x 198.51.100.4 port 5 203.0.113.9 port 22 [preauth]",
+            "ssh-closed",
+            "null",
+            "203.0.113.9",
+            "x 198.51.100.4 port 5",
+        ),
     ] {
         let e = w.parse("sshd", line).expect(line);
         let category = if outcome == "null" { "null" } else { r#"["authentication"]"# };
@@ -131,7 +144,9 @@ fn behind_a_trusted_proxy_the_client_is_the_last_hop_that_is_none() {
 #[test]
 fn the_score_of_an_image_is_what_a_reader_works_out() {
     let mut w = world(&files());
-    for (counts, want) in [("{}", "1.0"), (r#"{"High":2,"Medium":3,"Low":7}"#, "0.64"), (r#"{"Critical":1,"High":3}"#, "0.3"), (r#"{"Critical":3}"#, "0.0")] {
+    for (counts, want) in
+        [("{}", "1.0"), (r#"{"High":2,"Medium":3,"Low":7}"#, "0.64"), (r#"{"Critical":1,"High":3}"#, "0.3"), (r#"{"Critical":3}"#, "0.0")]
+    {
         let report = format!(r#"{{"severity":"High","summary":{{"total":1,"summary":{counts}}}}}"#);
         let record = format!(
             r#"{{"type":"SCANNING_COMPLETED","occur_at":1795413800,"event_data":{{"resources":[{{"tag":"v1","scan_overview":{{"application/vnd.security.vulnerability.report; version=1.1":{report}}}}}],"repository":{{"name":"a"}}}}}}"#
@@ -171,7 +186,12 @@ fn complaints_name_the_place_and_the_way_out() {
 
 #[test]
 fn two_formats_cannot_claim_one_program_or_one_name() {
-    let text = |name: &str| format!("format = \"{name}\"\n{}decode = \"pattern\"\nrecognise = {{ program = [\"p\"] }}\npattern = [{{ line = '{{message:rest}}' }}]\n", &HEAD[13..]);
+    let text = |name: &str| {
+        format!(
+            "format = \"{name}\"\n{}decode = \"pattern\"\nrecognise = {{ program = [\"p\"] }}\npattern = [{{ line = '{{message:rest}}' }}]\n",
+            &HEAD[13..]
+        )
+    };
     let load = |a: &str, b: &str| {
         let files = [(format!("parsers/{a}/parser.toml"), text(a)), (format!("parsers/{b}/parser.toml"), text(b))];
         Formats::load(&files, &mut Schema::default()).1.iter().map(|d| d.code).collect::<Vec<_>>()
