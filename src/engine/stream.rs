@@ -178,7 +178,8 @@ impl Streams {
                 s.moved = Timestamp::MAX;
             }
         }
-        if !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
+        // Before the first stream there is no lateness to go by: what it brings, however old, is in time.
+        if !self.all.is_empty() && !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
             let lateness = self.all.iter().map(|s| s.lateness).max().unwrap_or_default();
             self.watermark = self.watermark.max(now.minus(lateness));
         }
@@ -319,6 +320,15 @@ mod tests {
     }
 
     #[test]
+    fn ticks_before_the_first_stream_make_nobody_late() {
+        let mut s = Streams::new(true);
+        s.tick(Timestamp(1000 * crate::event::time::SECOND));
+        assert_eq!(s.watermark(), Timestamp::MIN);
+        let id = s.open("first", Span::seconds(5));
+        assert!(!s.arrive(id, Timestamp(900 * crate::event::time::SECOND), None).late);
+    }
+
+    #[test]
     fn a_stream_with_a_backlog_holds_the_watermark_however_far_it_trails() {
         let mut s = Streams::new(true);
         let (file, live) = (s.open("file", Span::seconds(5)), s.open("live", Span::seconds(5)));
@@ -332,6 +342,8 @@ mod tests {
         s.tick(at(100_100));
         assert_eq!(s.advance(), at(995), "it is not idle");
         s.hold(file, false);
-        assert_eq!(s.advance(), at(99_995), "now it trails");
+        s.arrive(live, at(100_101), None);
+        s.tick(at(100_101));
+        assert_eq!(s.advance(), at(100_096), "now it trails");
     }
 }
