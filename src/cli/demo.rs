@@ -117,6 +117,8 @@ struct Teller {
     fired: Vec<String>,
     step: Option<Step>,
     metrics: BTreeMap<&'static str, String>,
+    /// Actions that alerts have asked for, and that have not been told yet.
+    planned: Vec<String>,
     /// What is not as it has to be.
     wrong: Vec<String>,
     sent: usize,
@@ -157,7 +159,7 @@ impl Teller {
                 self.made(&format!("{} {}", safe(&a.rule), a.step), &safe(&a.message))?;
             }
             if a.step == "final" && a.rule == ROTATION.0 {
-                self.line(clock(&a.ts), "vigild", &format!("planned: {}, asked for by {}", ROTATION.1, ROTATION.0))?;
+                self.planned.push(format!("planned action: {}, asked for by {}", ROTATION.1, ROTATION.0));
             }
             self.alerts.insert(id, a);
         }
@@ -177,11 +179,14 @@ impl Teller {
         let fired = std::mem::take(&mut self.fired);
         if let Some(s) = self.step.take() {
             if fired.is_empty() && s.alerts.is_empty() {
-                print(&format!("{:10}{}\n", "", self.paint.with("2", "-> recorded; no rule fires")))?;
+                print(&format!("{:10}{}\n", "", self.paint.with("2", "-> recorded; no new alert")))?;
             }
             for rule in s.alerts.iter().filter(|r| !fired.contains(r)) {
                 self.wrong.push(format!("at {} {} saw: {}; the rule {rule} had to fire and did not", s.at, s.tool, s.seen));
             }
+        }
+        for p in std::mem::take(&mut self.planned) {
+            print(&format!("{:10}=> {}\n", "", self.paint.with("32", &p)))?;
         }
         self.look()
     }
@@ -213,7 +218,7 @@ impl Teller {
         let (mut group, mut n, mut format) = (String::new(), 0, "");
         let mut act = 0;
         for e in night {
-            let next = steps.next_if(|s| e.story && e.format == s.log && shift::at(&s.at) == Some(e.at));
+            let next = steps.next_if(|s| e.story && e.format == s.log && shift::at(&s.at) == Some(e.second()));
             if e.format != format || group.len() > GROUP || next.is_some() {
                 self.send(&mut group, format, &mut n)?;
                 format = e.format;
@@ -254,10 +259,11 @@ impl Teller {
         let wide = |f: fn(&Told) -> &str, name: &str| all.iter().map(|a| f(a).chars().count()).chain([name.len()]).max().unwrap_or(0);
         let (rules, keys) = (wide(|a| &a.rule, "rule"), wide(|a| &a.key, "key"));
         let mut out = format!("\n{}\n\n", self.paint.with("1", "Alerts"));
-        let _ = writeln!(out, "time      {:<14} {:<rules$}  {:<keys$}  message", "severity", "rule", "key");
+        let _ = writeln!(out, "time      {:<21}  {:<rules$}  {:<keys$}  message", "severity", "rule", "key");
         for a in &all {
-            let severity = self.paint.severity(&a.severity, &format!("{:<14}", if a.signal { format!("{}, signal", a.severity) } else { a.severity.clone() }));
-            let _ = writeln!(out, "{}  {severity} {:<rules$}  {:<keys$}  {}", clock(&a.ts), safe(&a.rule), safe(&a.key), safe(&a.message));
+            let severity =
+                self.paint.severity(&a.severity, &format!("{:<21}", if a.signal { format!("{}, signal", a.severity) } else { a.severity.clone() }));
+            let _ = writeln!(out, "{}  {severity}  {:<rules$}  {:<keys$}  {}", clock(&a.ts), safe(&a.rule), safe(&a.key), safe(&a.message));
         }
         let open = all.iter().filter(|a| a.step != "final" && a.step != "updated").map(|a| a.rule.clone()).collect::<Vec<_>>();
         let opened = all.iter().filter(|a| a.score >= MEDIUM && !a.signal).count();
@@ -306,7 +312,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = crate::clock::monotonic();
     let story = night::story().map_err(|e| Failure::File(format!("the bundled story cannot be read: {e}")))?;
     let night = night::night();
-    let last = night.last().map_or(0, |e| e.at);
+    let last = night.last().map_or(0, Entry::second);
     // It ends just before now, so that nothing is ahead of its arrival.
     let moved = crate::clock::now().0.div_euclid(1_000_000_000) - 1 - last;
     let daemon = Daemon::start(&night::file("vigild.toml"), &night::file("rules.toml"))?;
@@ -320,6 +326,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         fired: Vec::new(),
         step: None,
         metrics: BTreeMap::new(),
+        planned: Vec::new(),
         wrong: Vec::new(),
         sent: 0,
     };

@@ -63,7 +63,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let names: Vec<PathBuf> = args.files.clone();
     let inputs = Inputs::open(&names, format, loaded.config.limits.record_bytes)?;
     let begun = crate::clock::monotonic();
-    let mut worker = Worker::new(Arc::new(loaded.rules), &loaded.formats, loaded.estate.clone(), Options { budget: loaded.config.state.budget, ..Options::default() });
+    let mut worker = Worker::new(
+        Arc::new(loaded.rules),
+        &loaded.formats,
+        loaded.estate.clone(),
+        Options { budget: loaded.config.state.budget, ..Options::default() },
+    );
     let streams: Vec<String> = inputs.iter().map(|i| i.stream.clone()).collect();
     let (zone, estate) = (loaded.zone.clone(), loaded.estate.clone());
     let mut readers: Vec<Reader<'_>> = Vec::new();

@@ -35,7 +35,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     let rules = loaded.rules.rules.len();
-    super::print(&format!("{report}{}{passed} passed, {failed} failed, in {rules} rules ({untested} without a test)\n", if failed > 0 { "\n" } else { "" }))?;
+    super::print(&format!(
+        "{report}{}{passed} passed, {failed} failed, in {rules} rules ({untested} without a test)\n",
+        if failed > 0 { "\n" } else { "" }
+    ))?;
     if failed > 0 { Err(Failure::Findings) } else { Ok(()) }
 }
 

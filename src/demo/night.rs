@@ -1,6 +1,7 @@
 //! What is played, and what is told of it: the records of the night in their order, and the steps of the story.
 
 use super::{noise, shift};
+use crate::event::Timestamp;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 
@@ -18,8 +19,8 @@ pub const END: &str = "19:58:00";
 /// A record, or several lines that are one.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its event time in seconds since 1970.
-    pub at: i64,
+    /// Its event time.
+    pub at: Timestamp,
     /// The format it is ingested as.
     pub format: &'static str,
     /// The record.
@@ -78,17 +79,19 @@ fn records(log: &str, text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// All records of the night in order of time, those of one second in the order of the logs.
-pub fn night() -> Vec<Entry> {
-    let mut all = noise::night();
-    for log in LOGS {
-        for text in records(log, &file(&format!("{log}.log"))) {
-            if let Some(at) = shift::latest(&text) {
-                all.push(Entry { at, format: log, text, story: true });
-            }
-        }
+impl Entry {
+    /// Its event time in whole seconds since 1970.
+    pub fn second(&self) -> i64 {
+        self.at.0.div_euclid(1_000_000_000)
     }
-    all.sort_by_key(|e| e.at);
+}
+
+/// All records of the night in the order of events: by time, those of one instant by their stream, which is the format.
+pub fn night() -> Vec<Entry> {
+    let bundled = LOGS.iter().flat_map(|log| records(log, &file(&format!("{log}.log"))).into_iter().map(|text| (*log, text, true)));
+    let all = noise::night().into_iter().map(|(format, text)| (format, text, false)).chain(bundled);
+    let mut all: Vec<Entry> = all.filter_map(|(format, text, story)| Some(Entry { at: shift::latest(&text)?, format, text, story })).collect();
+    all.sort_by_key(|e| (e.at, e.format));
     all
 }
 
@@ -105,12 +108,12 @@ mod tests {
         assert!(story.step.is_sorted_by_key(|s| s.at.clone()));
         for s in &story.step {
             let at = shift::at(&s.at);
-            assert!(night.iter().any(|e| e.story && e.format == s.log && Some(e.at) == at), "no record of {s:?}");
+            assert!(night.iter().any(|e| e.story && e.format == s.log && Some(e.second()) == at), "no record of {s:?}");
         }
         // An hour on, something harmless comes in every stream.
         for log in LOGS {
             let last = night.iter().rfind(|e| e.format == log).expect("a stream");
-            assert!(last.at >= shift::at("19:58:00").expect("a time"), "{log} ends at {}", last.at);
+            assert!(last.second() >= shift::at("19:58:00").expect("a time"), "{log} ends at {}", last.at);
         }
     }
 

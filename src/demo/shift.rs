@@ -1,6 +1,6 @@
 //! Moves a record in time: every time of the night that stands in it, in whatever way its tool writes times.
 
-use jiff::Timestamp;
+use crate::event::Timestamp;
 use jiff::tz::TimeZone;
 use std::ops::Range;
 
@@ -17,6 +17,8 @@ const NIGHT: Range<i64> = DAY + 18 * 3600..DAY + 20 * 3600 + 1800;
 struct Found {
     span: Range<usize>,
     at: i64,
+    /// What the record says beyond the second; it is not moved.
+    nanos: i64,
     /// As `strftime` has it; without one it is a number of seconds.
     format: Option<&'static str>,
 }
@@ -52,7 +54,10 @@ fn find(text: &str) -> Vec<Found> {
 fn found_at(text: &str, i: usize) -> Option<Found> {
     let rest = text.get(i..)?;
     let before = &text[..i];
-    let made = |from: usize, to: usize, clock: i64, format| Some(Found { span: from..to, at: DAY + clock, format: Some(format) });
+    let made = |from: usize, to: usize, clock: i64, format| {
+        let nanos = text[to..].strip_prefix(['.', ',']).map_or(0, fraction);
+        Some(Found { span: from..to, at: DAY + clock, nanos, format: Some(format) })
+    };
     if let Some(r) = rest.strip_prefix(ISO) {
         let c = clock(r.get(1..)?)?;
         return match r.as_bytes().first()? {
@@ -76,12 +81,18 @@ fn found_at(text: &str, i: usize) -> Option<Found> {
         return None;
     }
     let number: i64 = rest.get(..10).filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
-    NIGHT.contains(&number).then_some(Found { span: i..i + 10, at: number, format: None })
+    NIGHT.contains(&number).then(|| Found { span: i..i + 10, at: number, nanos: fraction(&text[i + 10..]), format: None })
 }
 
-/// The latest time in a record, in seconds since 1970: its event time, for all the bundled formats.
-pub fn latest(text: &str) -> Option<i64> {
-    find(text).iter().map(|f| f.at).max()
+/// The digits that a text begins with, as a fraction of a second in nanoseconds.
+fn fraction(s: &str) -> i64 {
+    let digits = s.bytes().take_while(u8::is_ascii_digit).take(9).map(|b| (b - b'0') as i64);
+    digits.zip(0..).map(|(d, i)| d * 10i64.pow(8 - i)).sum()
+}
+
+/// The latest time in a record: its event time, for all the bundled formats.
+pub fn latest(text: &str) -> Option<Timestamp> {
+    find(text).iter().filter_map(|f| Timestamp::new(f.at, f.nanos)).max()
 }
 
 /// The record with all its times moved by so many seconds.
@@ -89,7 +100,7 @@ pub fn by(text: &str, seconds: i64) -> String {
     let (mut out, mut from) = (String::with_capacity(text.len()), 0);
     for f in find(text) {
         out.push_str(&text[from..f.span.start]);
-        match (f.format, Timestamp::from_second(f.at + seconds)) {
+        match (f.format, jiff::Timestamp::from_second(f.at + seconds)) {
             (Some(format), Ok(t)) => out.push_str(&t.to_zoned(TimeZone::UTC).strftime(format).to_string()),
             _ => out.push_str(&(f.at + seconds).to_string()),
         }
@@ -125,7 +136,10 @@ mod tests {
 
     #[test]
     fn a_record_is_as_late_as_its_latest_time() {
-        assert_eq!(latest("2026-11-20T18:30:04Z and Nov 20 18:30:02"), at("18:30:04"));
+        let at = |nanos| Timestamp::new(at("18:30:04").expect("a time"), nanos);
+        assert_eq!(latest("2026-11-20T18:30:04Z and Nov 20 18:30:02"), at(0));
+        assert_eq!(latest("2026-11-20T18:30:04.25Z and Nov 20 18:30:02"), at(250_000_000));
+        assert_eq!(latest("1795199404204881733"), at(204_881_733));
         assert_eq!(latest("no time"), None);
     }
 }

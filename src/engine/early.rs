@@ -224,8 +224,7 @@ impl Engine {
         unit.copies = Some(copies);
         let mut old = if again { std::mem::take(&mut unit.told) } else { Vec::new() };
         // What was told under an alert's own id stays with it, then what is the same alert, then what shares evidence.
-        let same: [fn(&Told, &Alert) -> bool; 3] =
-            [|o, a| o.alert.delivery == a.id, |o, a| o.alert.id == a.id, |o, a| o.alert.shares_evidence(a)];
+        let same: [fn(&Told, &Alert) -> bool; 3] = [|o, a| o.alert.delivery == a.id, |o, a| o.alert.id == a.id, |o, a| o.alert.shares_evidence(a)];
         let mut heirs: Vec<Option<Told>> = fresh.iter().map(|_| None).collect();
         for is in same {
             for ((t, _), heir) in fresh.iter().zip(&mut heirs).filter(|(_, h)| h.is_none()) {
