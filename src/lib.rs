@@ -16,6 +16,7 @@ pub mod builtin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod metrics;
 pub mod pipeline;
 pub mod source;

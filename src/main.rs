@@ -21,6 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(cli::run::Args),
+    Demo(cli::demo::Args),
     Check(cli::check::Args),
     Test(cli::test::Args),
     Parse(cli::parse::Args),
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let run = |r: Result<(), Failure>| r.map_or_else(|f| f.report(), |()| ExitCode::SUCCESS);
     match Cli::parse().command {
         Command::Run(a) => run(cli::run::run(&a)),
+        Command::Demo(a) => run(cli::demo::run(&a)),
         Command::Check(a) => {
             let (schema, _, _) = cli::load::formats(&mut Vec::new());
             cli::check::run(&a, &Default::default(), schema)

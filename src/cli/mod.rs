@@ -1,6 +1,7 @@
 //! The command line: one file a command, and the exit codes.
 
 pub mod check;
+pub mod demo;
 pub mod inputs;
 pub mod load;
 pub mod parse;
