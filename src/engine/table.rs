@@ -60,8 +60,10 @@ impl<T: Default> Table<T> {
         let hash = self.hash(key);
         let found = self.find(key, hash);
         let i = match found {
+            Some(i) if i == self.newest => i,
             Some(i) => {
                 self.unlink(i);
+                self.link_newest(i);
                 i
             }
             None => {
@@ -78,10 +80,10 @@ impl<T: Default> Table<T> {
                 };
                 let slots = &self.slots;
                 self.index.insert_unique(hash, i, |&j| slots[j as usize].as_ref().map_or(0, |s| s.hash));
+                self.link_newest(i);
                 i
             }
         };
-        self.link_newest(i);
         let slot = self.slots[i as usize].as_mut().expect("a linked slot is filled");
         slot.touched = slot.touched.max(now);
         (&mut slot.value, found.is_none())

@@ -3,6 +3,7 @@
 use super::syslog::{self, Envelope};
 use super::{Context, Format, Native, carrier, declared, ecs, enrich, fail2ban, falco, modsecurity, ossec, suricata};
 use crate::event::{Layout, Out, ParseError, Schema, Slot, field};
+use memchr::memmem::Finder;
 use std::io::Write;
 
 /// What became of a record.
@@ -25,6 +26,29 @@ pub struct Parsers {
     declared: declared::Parsers,
     names: Vec<Box<str>>,
     scratch: Vec<u8>,
+    json: Json,
+}
+
+/// What tells early that a line of JSON is not of a format, with searches that are prepared once.
+struct Json {
+    sidid: Finder<'static>,
+    output: Finder<'static>,
+    priority: Finder<'static>,
+}
+
+impl Json {
+    /// Whether recognition by this format could succeed; it is sure only of a no.
+    fn possible(&self, n: Native, record: &[u8]) -> bool {
+        match n {
+            Native::Ossec => record.starts_with(b"{\"rule\"") || self.sidid.find(record).is_some(),
+            // `"output"` and `"output_fields"`, or `"priority"`, in the part that is looked at.
+            Native::Falco => {
+                let first = &record[..record.len().min(512)];
+                self.output.find(first).is_some() || self.priority.find(first).is_some()
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The attempt that came nearest: by which format, and what it missed.
@@ -43,6 +67,7 @@ impl Parsers {
             declared: declared::Parsers::new(schema, layout, declared),
             names: declared.names().map(Into::into).collect(),
             scratch: Vec::new(),
+            json: Json { sidid: Finder::new("\"sidid\""), output: Finder::new("\"output"), priority: Finder::new("\"priority\"") },
         }
     }
 
@@ -63,7 +88,9 @@ impl Parsers {
             (whole, None)
         };
         let payload = carrier::cee(payload);
-        let mut env = syslog::envelope(payload, ctx);
+        // No header begins with a brace.
+        let json = payload.first() == Some(&b'{');
+        let mut env = if json { None } else { syslog::envelope(payload, ctx) };
         if let Some(e) = &mut env {
             e.message = carrier::cee(e.message);
             e.time = e.time.or(carried);
@@ -155,10 +182,11 @@ impl Parsers {
             // A header and a program's name are taken at their word before the bytes behind them are looked at.
             return self.within(ctx, env, payload, out, miss);
         }
+        let json = payload.first() == Some(&b'{');
         for n in Native::ALL {
             let f = Format::Native(n);
             // A carrier's time is for lines that have none; whether they are recognised is a matter of the line alone.
-            if recognise(n, None, payload) && self.attempt(f, ctx, inside, payload, out, miss) {
+            if (!json || self.json.possible(n, payload)) && recognise(n, None, payload) && self.attempt(f, ctx, inside, payload, out, miss) {
                 return Some(f);
             }
         }
