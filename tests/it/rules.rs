@@ -61,12 +61,8 @@ fn alerts(estate: Estate, files: &[&str]) -> Vec<String> {
 }
 
 fn prod() -> Estate {
-    let host = |name: &str, ip: &str, tag: &str| Host {
-        name: name.into(),
-        ip: ip.parse().into_iter().collect(),
-        tags: vec![tag.into()],
-        ..Host::default()
-    };
+    let host =
+        |name: &str, ip: &str, tag: &str| Host { name: name.into(), ip: ip.parse().into_iter().collect(), tags: vec![tag.into()], ..Host::default() };
     Estate::new(vec![host("vm-prod", "10.0.1.10", "prod"), host("vm-security", "203.0.113.200", "scanner")], Vec::new())
 }
 
@@ -200,7 +196,9 @@ fn ids(second: u32, sid: u32, name: &str, priority: u32, from: &str, to: &str) -
         format!(
             r#"{{"timestamp":"2026-11-23T05:00:0{second}.000000+0000","flow_id":{sid},"event_type":"alert","src_ip":"{from}","src_port":4711,"dest_ip":"{to}","dest_port":80,"proto":"TCP","alert":{{"action":"allowed","gid":1,"signature_id":{sid},"rev":1,"signature":"{name}","category":"c","severity":{priority}}},"flow":{{"src_ip":"{from}","dest_ip":"{to}","src_port":4711,"dest_port":80}}}}"#
         ),
-        format!("11/23/2026-05:00:0{second}.000000  [**] [1:{sid}:1] {name} [**] [Classification: c] [Priority: {priority}] {{TCP}} {from}:4711 -> {to}:80"),
+        format!(
+            "11/23/2026-05:00:0{second}.000000  [**] [1:{sid}:1] {name} [**] [Classification: c] [Priority: {priority}] {{TCP}} {from}:4711 -> {to}:80"
+        ),
     )
 }
 
