@@ -56,7 +56,10 @@ pub fn rules(n: usize, seed: u64) -> String {
             _ => "",
         };
         // Writing to a String cannot fail.
-        let _ = write!(out, "[[rule]]\nid = \"generated-{i:05}\"\ntitle = \"Generated {i}\"\nseverity = \"low\"\nwhere = '''{kind} and {main}{more}'''\n");
+        let _ = write!(
+            out,
+            "[[rule]]\nid = \"generated-{i:05}\"\ntitle = \"Generated {i}\"\nseverity = \"low\"\nwhere = '''{kind} and {main}{more}'''\n"
+        );
         if i % 10 == 0 {
             let _ = write!(out, "by = [\"client.ip\"]\ncount = {{ at_least = 5, within = \"1m\" }}\n");
         }

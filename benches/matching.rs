@@ -159,7 +159,7 @@ fn rules(n: usize, pools: &[Vec<String>]) -> RuleSet {
             rearm: Rearm::Every,
             carry: Vec::new(),
             max_alerts: 1000,
-            keys: 1000,
+            keys: Some(1000),
             skew: Span(0),
             metric: None,
             respond: Vec::new(),

@@ -56,7 +56,10 @@ fn main() {
     let mut worker = Worker::new(Arc::new(set), &formats, estate.clone(), Options::default());
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let zone = jiff::tz::TimeZone::UTC;
-    println!("{:<16} {:>6} {:>8} {:>11} {:>11} {:>12} {:>7} {:>12}", "format", "bytes", "cut ns", "known ns", "seen ns", "records/s", "MB/s", "/ validate");
+    println!(
+        "{:<16} {:>6} {:>8} {:>11} {:>11} {:>12} {:>7} {:>12}",
+        "format", "bytes", "cut ns", "known ns", "seen ns", "records/s", "MB/s", "/ validate"
+    );
     for (name, format, data) in [
         ("eve", "suricata", gen_eve::eve(20_000, 7)),
         ("falco", "falco", gen_eve::falco(20_000, 7)),

@@ -39,9 +39,10 @@ fn run(command: &mut Command, dir: &Path) -> Run {
     let wall;
     loop {
         let proc = PathBuf::from(format!("/proc/{}", child.id()));
-        if let Some(kib) = fs::read_to_string(proc.join("status")).ok().and_then(|s| {
-            s.lines().find_map(|l| l.strip_prefix("VmHWM:").and_then(|v| v.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()))
-        }) {
+        if let Some(kib) = fs::read_to_string(proc.join("status"))
+            .ok()
+            .and_then(|s| s.lines().find_map(|l| l.strip_prefix("VmHWM:").and_then(|v| v.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())))
+        {
             peak = peak.max(kib / 1024.0);
         }
         let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();

@@ -3,7 +3,7 @@
 use crate::engine::evidence::{Evidence, MAX_EVIDENCE};
 use crate::engine::key::Scalar;
 use crate::event::json::{Tree, string, value};
-use crate::event::{Field, Schema, Timestamp, Value};
+use crate::event::{Field, Schema, Timestamp, Value, field};
 use crate::rule::{Part, Rule, RuleSet, Template};
 use std::sync::Arc;
 
@@ -36,6 +36,25 @@ pub struct Alert {
     pub short: i128,
     /// Whether it is of a late event.
     pub late: bool,
+}
+
+/// Whether an alert has this field of its own: what it carries or is keyed by does not take its place.
+pub fn is_own(f: Field) -> bool {
+    const OWN: [Field; 12] = [
+        field::TIMESTAMP,
+        field::MESSAGE,
+        field::EVENT_KIND,
+        field::EVENT_MODULE,
+        field::EVENT_ID,
+        field::EVENT_SEVERITY,
+        field::RULE_ID,
+        field::RULE_NAME,
+        field::RULE_VERSION,
+        field::RULE_TACTIC,
+        field::ALERT_SEVERITY,
+        field::THREAT_TECHNIQUE_ID,
+    ];
+    OWN.contains(&f)
 }
 
 /// The name of an alert everywhere: the hash of the rule's id and meaning, the key, and the marks of the first and of the
@@ -73,8 +92,9 @@ impl Alert {
         }
     }
 
-    /// Writes the alert as one JSON object, without a newline. `is_final` is written where it is known (`run`).
-    pub fn write(&self, rules: &RuleSet, step: Option<Step>, out: &mut Vec<u8>) {
+    /// Writes the alert as one JSON object, without a newline. `step` is what has become of it and whether it
+    /// is final, where that is told (`run`).
+    pub fn write(&self, rules: &RuleSet, step: Option<(Step, bool)>, out: &mut Vec<u8>) {
         let rule = &rules.rules[self.rule];
         let schema: &Schema = &rules.schema;
         let mut t = Tree::default();
@@ -113,9 +133,9 @@ impl Alert {
         if self.short > 0 {
             t.value("alert.sum_short_by_at_most", Value::Float(self.short as f64 / 1e6), false);
         }
-        if let Some(s) = step {
+        if let Some((s, is_final)) = step {
             t.str("alert.step", s.name());
-            t.value("alert.final", Value::Bool(s == Step::Final), false);
+            t.value("alert.final", Value::Bool(is_final), false);
         }
         t.put("alert.evidence", self.write_evidence());
         if !rule.attack.is_empty() {
@@ -123,7 +143,7 @@ impl Alert {
             t.put("threat.tactic.name", list(rule.tactics.iter().map(|s| s.as_str())));
         }
         t.str("message", &self.message(rule));
-        for (f, values) in &self.carried {
+        for (f, values) in self.carried.iter().filter(|(f, _)| !is_own(*f)) {
             match &values[..] {
                 [] => {}
                 [one] => t.value(schema.name(*f), one.value(), schema.many(*f)),
@@ -140,7 +160,7 @@ impl Alert {
                 }
             }
         }
-        for (f, s) in &self.keys {
+        for (f, s) in self.keys.iter().filter(|(f, _)| !is_own(*f)) {
             t.value(schema.name(*f), s.value(), schema.many(*f));
         }
         t.write(out);

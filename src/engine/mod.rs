@@ -49,6 +49,8 @@ pub struct Options {
     pub live: bool,
     /// Bytes of state in all.
     pub budget: usize,
+    /// Groups of a rule that does not say `keys` itself.
+    pub keys: usize,
     /// Waiting matches a key.
     pub pending: usize,
     /// Seed of the hashes: the log's.
@@ -57,7 +59,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { provisional: false, live: false, budget: 128 << 20, pending: 256, seed: 0 }
+        Options { provisional: false, live: false, budget: 128 << 20, keys: 100_000, pending: 256, seed: 0 }
     }
 }
 
@@ -508,7 +510,7 @@ impl Engine {
         if new {
             self.used += GROUP_BYTES + h.key.len();
         }
-        while self.states[r].groups.len() > self.rules.rules[r].keys {
+        while self.states[r].groups.len() > self.rules.rules[r].keys.unwrap_or(self.options.keys) {
             self.evict(r);
         }
         while self.used > self.options.budget {
@@ -542,7 +544,7 @@ impl Engine {
         // An ended quiet is remembered as long again, at least an hour, for events that come late.
         let memory = Span(lifetime.0.saturating_mul(2).max(Span::seconds(3600).0));
         let st = &mut self.states[r];
-        while st.quiets.oldest().is_some_and(|t| t <= now.minus(memory)) || st.quiets.len() > self.rules.rules[r].keys {
+        while st.quiets.oldest().is_some_and(|t| t <= now.minus(memory)) || st.quiets.len() > self.rules.rules[r].keys.unwrap_or(self.options.keys) {
             match st.quiets.pop_oldest() {
                 Some((key, _)) => self.used = self.used.saturating_sub(GROUP_BYTES + key.len()),
                 None => break,
@@ -653,7 +655,7 @@ impl Engine {
         rule.tactics.iter().for_each(|t| o.add(field::RULE_TACTIC, t.as_bytes()));
         let carried = a.carried.iter().filter(|(f, _)| rule.carry.contains(f)).map(|(f, v)| (*f, &v[..]));
         let all = a.keys.iter().map(|(f, s)| (*f, std::slice::from_ref(s))).chain(carried);
-        for (f, values) in all {
+        for (f, values) in all.filter(|(f, _)| !alert::is_own(*f)) {
             for v in values {
                 let s = slot_of(&mut o, v);
                 if values.len() == 1 {

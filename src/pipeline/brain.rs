@@ -69,13 +69,20 @@ struct Alerts {
 struct Known {
     alert: Alert,
     joined: u64,
+    is_final: bool,
 }
 
 impl Brain {
     /// Of what was loaded.
     pub fn new(loaded: Loaded, config: &Config) -> Brain {
         let rules = Arc::new(loaded.rules);
-        let options = Options { provisional: config.provisional, live: true, budget: config.state.budget, ..Options::default() };
+        let options = Options {
+            provisional: config.provisional,
+            live: true,
+            budget: config.state.budget,
+            keys: config.state.keys_per_rule,
+            ..Options::default()
+        };
         let worker = Worker::new(rules.clone(), &loaded.formats, loaded.estate.clone(), options);
         Brain {
             rules,
@@ -182,7 +189,7 @@ impl Brain {
         for o in self.said.drain(..) {
             match o {
                 Output::Alert(step, alert) => {
-                    lines.line(|out| alert.write(&self.rules, Some(step), out));
+                    lines.line(|out| alert.write(&self.rules, Some((step, step == Step::Final)), out));
                     let rule = &self.rules.rules[alert.rule];
                     // It is counted when it is first told, and once, whatever becomes of it.
                     if self.alerts.told(step, *alert) {
@@ -216,7 +223,7 @@ impl Brain {
         for id in std::mem::take(&mut self.alerts.changed) {
             if let Some(k) = self.alerts.known.get(&id) {
                 let all = Alert { count: k.alert.count + k.joined, ..k.alert.clone() };
-                lines.line(|out| all.write(&self.rules, Some(Step::Updated), out));
+                lines.line(|out| all.write(&self.rules, Some((Step::Updated, k.is_final)), out));
             }
         }
     }
@@ -238,8 +245,10 @@ impl Alerts {
             self.known.remove(&old);
             self.changed.remove(&old);
         }
-        let joined = self.known.get(&id).map_or(0, |k| k.joined);
-        self.known.insert(id, Known { alert, joined });
+        let (joined, count, last) = self.known.get(&id).map_or((0, 0, alert.last), |k| (k.joined, k.alert.count, k.alert.last));
+        // What was told of its matches while it could still change is not taken back by telling that it is final.
+        (alert.count, alert.last) = (alert.count.max(count), alert.last.max(last));
+        self.known.insert(id, Known { alert, joined, is_final: step == Step::Final });
         self.current.insert(delivery, id);
         if before.is_none() {
             self.order.push_back(delivery);

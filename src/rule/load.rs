@@ -1347,7 +1347,10 @@ impl Loader<'_> {
             Some(v) => self.fields(v, "carry", 64).unwrap_or_default(),
         };
         let max_alerts = n.get("max_alerts").map_or(Some(1000), |v| self.int(v, "max_alerts", 1..=1_000_000));
-        let keys = n.get("keys").map_or(Some(100_000), |v| self.int(v, "keys", 1..=10_000_000));
+        let keys = match n.get("keys") {
+            None => Some(None),
+            Some(v) => self.int(v, "keys", 1..=10_000_000).map(Some),
+        };
         let skew = n.get("skew").map_or(Some(Span(0)), |v| {
             if n.get("sequence").is_none() {
                 self.error("R018", &v.at, "`skew` is for the order of steps of a `sequence`", "there is no order here", None);
@@ -1403,7 +1406,7 @@ impl Loader<'_> {
             rearm,
             carry,
             max_alerts: max_alerts? as u32,
-            keys: keys? as usize,
+            keys: keys?.map(|k| k as usize),
             skew: skew?,
             metric,
             respond,
@@ -1739,7 +1742,7 @@ impl Loader<'_> {
             Rearm::Cooldown { time, by } => write!(s, "cooldown {} {};", time.0, by.as_deref().map_or("-".to_owned(), names)),
             Rearm::Below(n) => write!(s, "below {n};"),
         };
-        let _ = write!(s, "carry {};max {};keys {};skew {};alert {}", names(&r.carry), r.max_alerts, r.keys, r.skew.0, r.alert);
+        let _ = write!(s, "carry {};max {};keys {:?};skew {};alert {}", names(&r.carry), r.max_alerts, r.keys, r.skew.0, r.alert);
         let mut out = [0; 16];
         out.copy_from_slice(&blake3::hash(s.as_bytes()).as_bytes()[..16]);
         out
@@ -2068,7 +2071,7 @@ mod tests {
     fn defaults_are_those_of_the_language() {
         let set = good(&kind("count = { at_least = 3, within = \"2m\" }"));
         let r = &set.rules[0];
-        assert_eq!((&r.rearm, r.max_alerts, r.keys, r.alert, r.signal, r.level), (&Rearm::Reset, 1000, 100_000, true, false, 1));
+        assert_eq!((&r.rearm, r.max_alerts, r.keys, r.alert, r.signal, r.level), (&Rearm::Reset, 1000, None, true, false, 1));
         assert_eq!(r.carry, [field::HOST_NAME, field::USER_NAME, field::CLIENT_IP]);
         assert_eq!(good(&kind("")).rules[0].rearm, Rearm::Every);
         let all = rule(&format!("all_of = {{ within = \"1m\", step = [{{ {} }}, {{ where = 'tags == \"x\"' }}] }}", W.trim()));

@@ -110,8 +110,8 @@ pub struct Rule {
     pub carry: Vec<Field>,
     /// At most this many alerts in an hour of event time.
     pub max_alerts: u32,
-    /// At most this many groups.
-    pub keys: usize,
+    /// At most this many groups; none leaves it to the configuration.
+    pub keys: Option<usize>,
     /// Tolerance for the order of steps between streams.
     pub skew: Span,
     /// What it feeds.

@@ -8,6 +8,7 @@ mod demo;
 mod diagnostics;
 mod roundtrip;
 mod rsyslog;
+mod rules;
 mod samples;
 mod streams;
 mod tidy;

@@ -65,7 +65,7 @@ fn rule(id: &str, when: When, kind: Kind, exceptions: Vec<usize>) -> Rule {
         rearm: Rearm::Every,
         carry: Vec::new(),
         max_alerts: 1000,
-        keys: 1000,
+        keys: Some(1000),
         skew: crate::event::Span(0),
         metric: None,
         respond: Vec::new(),
