@@ -7,6 +7,7 @@ mod daemon;
 mod demo;
 mod diagnostics;
 mod rsyslog;
+mod rules;
 mod samples;
 mod streams;
 mod tidy;
