@@ -135,7 +135,8 @@ impl Teller {
         }
         self.daemon.ingest(format, group)?;
         self.sent += *n;
-        (group.clear(), *n = 0);
+        group.clear();
+        *n = 0;
         self.listen()
     }
 
