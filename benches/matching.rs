@@ -5,7 +5,6 @@
 //! plain evaluation of every rule on a sample. `cargo bench --bench matching`.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
 use vigild::event::{Arena, Event, Field, Layout, Out, Slot, Span, Timestamp, Value, field};
 use vigild::rule::compile::{Hit, Matcher, fields};
 use vigild::rule::{Expr, Kind, Literal, Op, Pattern, Place, Rearm, Rule, RuleSet, Severity, Test, When};
@@ -206,7 +205,7 @@ fn main() {
             wanted.extend(TEXTS.map(|t| t.0));
             wanted.extend([field::SOURCE_IP, field::DESTINATION_PORT, field::NETWORK_TRANSPORT]);
             let d = data(Layout::of(&set.schema, wanted), &pools, unique);
-            let begun = Instant::now();
+            let begun = vigild::clock::monotonic();
             let mut m = Matcher::new(&set, &d.layout);
             let build = begun.elapsed();
             let mut hits = Vec::new();
@@ -225,7 +224,7 @@ fn main() {
             for _ in 0..ROUNDS {
                 // Unique texts stay unique only for a matcher that has not seen them.
                 let mut m = m.clone();
-                let begun = Instant::now();
+                let begun = vigild::clock::monotonic();
                 found = 0;
                 for row in &d.rows {
                     hits.clear();

@@ -41,6 +41,8 @@ pub struct Worker {
     parsers: Parsers,
     layout: Arc<Layout>,
     streams: HashMap<String, StreamId>,
+    /// The stream of the event before: most events are of the same.
+    last: (String, Option<StreamId>),
     seq: u64,
     row: Row,
 }
@@ -65,7 +67,7 @@ impl Worker {
         let layout = Arc::new(layout(&rules));
         let parsers = Parsers::new(&rules.schema, &layout, formats);
         let engine = Engine::new(rules, layout.clone(), estate, options);
-        Worker { engine, parsers, layout, streams: HashMap::new(), seq: 0, row: Row::default() }
+        Worker { engine, parsers, layout, streams: HashMap::new(), last: Default::default(), seq: 0, row: Row::default() }
     }
 
     /// The engine, for ticks, ends of streams and counters.
@@ -107,7 +109,17 @@ impl Worker {
     pub fn feed(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row, out: &mut Vec<Output>) {
         let mut o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
         let named = o.get(field::EVENT_STREAM).str().and_then(|s| std::str::from_utf8(s).ok());
-        let stream = stream_of(&mut self.streams, &mut self.engine, named.unwrap_or(origin.stream), origin.lateness);
+        let name = named.unwrap_or(origin.stream);
+        let stream = match self.last.1 {
+            Some(id) if self.last.0 == name => id,
+            _ => {
+                let id = stream_of(&mut self.streams, &mut self.engine, name, origin.lateness);
+                self.last.0.clear();
+                self.last.0.push_str(name);
+                self.last.1 = Some(id);
+                id
+            }
+        };
         let ts = o.timestamp().unwrap_or(origin.ctx.near);
         let received = if let Value::Time(t) = o.get(field::EVENT_INGESTED) { Some(t) } else { None };
         let arrival = self.engine.arrive(stream, ts, received);
@@ -131,6 +143,7 @@ impl Worker {
 
     /// A stream has ended.
     pub fn close(&mut self, stream: &str, out: &mut Vec<Output>) {
+        self.last.1 = None;
         if let Some(id) = self.streams.remove(stream) {
             self.engine.close(id, out);
         }

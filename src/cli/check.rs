@@ -4,7 +4,7 @@ use crate::diag::{self, Level};
 use crate::event::Schema;
 use crate::parse::Estate;
 use crate::rule::load;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub fn run(args: &Args, estate: &Estate, schema: Schema) -> ExitCode {
         }
     };
     let (_, said) = load::load(&files, estate, schema, &read);
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let color = super::color(&io::stderr());
     let errors = said.iter().filter(|d| d.level == Level::Error).count();
     let summary = summary(errors, said.len() - errors, files.len());
     let _ = writeln!(io::stderr(), "{}{summary}", diag::draw(&said, &files, color));

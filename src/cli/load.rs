@@ -7,7 +7,6 @@ use crate::event::Schema;
 use crate::parse::{Estate, Format, declared};
 use crate::rule::{RuleSet, load};
 use jiff::tz::TimeZone;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,7 +87,7 @@ pub fn tell(said: &[Diagnostic], sources: &[(String, String)]) -> Result<(), Fai
         eprintln!("vigild: {} warnings about rules and configuration; `vigild check` shows them", said.len());
         return Ok(());
     }
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let color = super::color(&std::io::stderr());
     let shown: Vec<Diagnostic> = said.iter().filter(|d| d.level == Level::Error).cloned().collect();
     eprint!("{}", diag::draw(&shown, sources, color));
     Err(Failure::Wrong(format!("{errors} error{} in configuration and rules; nothing was started", if errors == 1 { "" } else { "s" })))

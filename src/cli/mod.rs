@@ -67,6 +67,12 @@ pub fn written(r: io::Result<()>) -> Result<(), Failure> {
     r.map_err(|e| if e.kind() == io::ErrorKind::BrokenPipe { Failure::Closed } else { Failure::File(format!("cannot write to stdout: {e}")) })
 }
 
+/// Whether to colour what goes to `to`: only on a terminal, and not against `NO_COLOR`.
+#[allow(clippy::disallowed_methods)] // `NO_COLOR` is the terminal user's word, no setting of vigild's.
+pub fn color(to: &impl io::IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
 /// Writes to stdout.
 pub fn print(s: &str) -> Result<(), Failure> {
     written(io::stdout().lock().write_all(s.as_bytes()))

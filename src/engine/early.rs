@@ -20,8 +20,9 @@ pub struct Unit {
     /// Slots of hits, in order.
     slots: VecDeque<u32>,
     /// What became final early, up to here: a hit before it comes too late.
-    horizon: Option<Pos>,
-    copies: Option<Copies>,
+    /// Boxed as are the copies: most units have neither, and there are many units.
+    horizon: Option<Box<Pos>>,
+    copies: Option<Box<Copies>>,
     told: Vec<Told>,
     /// Ids under which other alerts have become final: what has such an id by its content is told under another.
     spent: Vec<[u8; 16]>,
@@ -64,7 +65,7 @@ impl Engine {
         let key = (h.rule, h.quiet.clone());
         let level = self.rules.rules[h.rule as usize].level;
         let unit = self.units.entry(key.clone()).or_default();
-        if unit.horizon.as_ref().is_some_and(|p| h.pos < *p) {
+        if unit.horizon.as_ref().is_some_and(|p| h.pos < **p) {
             self.counters.after_final += 1;
             return None;
         }
@@ -107,7 +108,7 @@ impl Engine {
         debug_assert!(self.queues[level].len() > 0, "a hit that waits is in its queue, which frees the slot");
         self.leave_unit(&h, slot, out);
         if let Some(u) = self.units.get_mut(key) {
-            u.horizon = Some(h.pos.clone());
+            u.horizon = Some(Box::new(h.pos.clone()));
         }
         self.counters.final_early += 1;
         self.commit(h, slot, out);
@@ -140,9 +141,10 @@ impl Engine {
                 .or_else(|| by(&|t| t.slot == slot))
                 .or_else(|| a.and_then(|a| by(&|t| t.slot == ORPHAN && t.alert.shares_evidence(a))))
         };
-        let told = self.units.get_mut(&key).and_then(|u| same(u).map(|i| u.told.remove(i)));
+        let mut told: Option<Told> = None;
         let mut name = alert.as_ref().map(|a| a.id);
         if let Some(u) = self.units.get_mut(&key) {
+            told = same(u).map(|i| u.told.remove(i));
             name = match (&told, &alert) {
                 (Some(t), Some(a)) => {
                     if t.alert.delivery != a.id {
@@ -164,9 +166,9 @@ impl Engine {
             (Some(t), None) => out.push(Output::Alert(Step::Withdrawn, Box::new(t.alert))),
             (_, Some(mut a)) => {
                 a.delivery = name.unwrap_or(a.id);
-                let chained = self.chain(h, &a);
+                let mut chained = self.chain(h, &a);
                 out.push(Output::Alert(Step::Final, Box::new(a)));
-                self.take_in(chained, false, out);
+                self.take_in(&mut chained, false, out);
             }
             (None, None) => {}
         }
@@ -193,10 +195,9 @@ impl Engine {
         let rules = self.rules.clone();
         let (r, rule) = (key.0 as usize, &rules.rules[key.0 as usize]);
         let again = unit.copies.is_none();
-        let mut copies = unit.copies.take().unwrap_or_else(|| Copies {
-            groups: Vec::new(),
-            quiet: self.states[r].quiets.get(&key.1).cloned().unwrap_or_default(),
-            applied: 0,
+        let mut copies = unit.copies.take().unwrap_or_else(|| {
+            let quiet = self.states[r].quiets.get(&key.1).cloned().unwrap_or_default();
+            Box::new(Copies { groups: Vec::new(), quiet, applied: 0 })
         });
         let mut fresh: Vec<(Told, Hit)> = Vec::new();
         for i in copies.applied..unit.slots.len() {

@@ -16,9 +16,10 @@ enum State {
     Single,
     Count(Count),
     Distinct(Distinct),
-    Sum(Sum),
-    Sequence(Sequence),
-    AllOf(AllOf),
+    /// The large ones stand apart, so that a key of the small ones stays small.
+    Sum(Box<Sum>),
+    Sequence(Box<Sequence>),
+    AllOf(Box<AllOf>),
 }
 
 /// A key counted apart at most so many times by `per`; then the value seen longest ago goes.
@@ -27,8 +28,10 @@ const MAX_PER: usize = 8;
 /// The state of one key.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// One for each value of `per`, the most recently seen last.
-    states: Vec<(u128, State)>,
+    /// Of the value of `per` seen last; most keys have one.
+    latest: Option<(u128, State)>,
+    /// Of the other values, the more recently seen later.
+    others: Vec<(u128, State)>,
     /// The time of the last hit, and how many there have been at it.
     rank: (Timestamp, u32),
 }
@@ -122,7 +125,8 @@ pub fn settle(rule: &Rule, t: Timestamp, alert: ([u8; 16], bool), fired: &Fired,
     let until = match &rule.rearm {
         Rearm::Every => return,
         Rearm::Reset => {
-            group.states.clear();
+            group.latest = None;
+            group.others.clear();
             t.plus(rule.kind.within().unwrap_or_default())
         }
         Rearm::Cooldown { time, .. } => t.plus(*time),
@@ -148,39 +152,33 @@ impl Group {
     }
 
     fn state(&mut self, rule: &Rule, per: u128) -> &mut State {
-        let i = match self.states.iter().rposition(|(p, _)| *p == per) {
-            Some(i) => i,
-            None => {
-                if self.states.len() == MAX_PER {
-                    self.states.remove(0);
-                }
-                self.states.push((per, State::of(&rule.kind)));
-                self.states.len() - 1
+        if self.latest.as_ref().is_some_and(|(p, _)| *p != per) {
+            let found = self.others.iter().rposition(|(p, _)| *p == per).map(|i| self.others.remove(i));
+            if found.is_none() && self.others.len() + 1 == MAX_PER {
+                self.others.remove(0);
             }
-        };
-        if i + 1 < self.states.len() {
-            let s = self.states.remove(i);
-            self.states.push(s);
+            self.others.extend(self.latest.take());
+            self.latest = found;
         }
-        let last = self.states.len() - 1;
-        &mut self.states[last].1
+        &mut self.latest.get_or_insert_with(|| (per, State::of(&rule.kind))).1
     }
 
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
         let inner: usize = self
-            .states
+            .latest
             .iter()
+            .chain(&self.others)
             .map(|(_, s)| match s {
                 State::Single => 0,
                 State::Count(x) => x.bytes(),
                 State::Distinct(x) => x.bytes(),
-                State::Sum(x) => x.bytes(),
-                State::Sequence(x) => x.bytes(),
-                State::AllOf(x) => x.bytes(),
+                State::Sum(x) => size_of::<Sum>() + x.bytes(),
+                State::Sequence(x) => size_of::<Sequence>() + x.bytes(),
+                State::AllOf(x) => size_of::<AllOf>() + x.bytes(),
             })
             .sum();
-        inner + self.states.capacity() * size_of::<(u128, State)>()
+        inner + self.others.capacity() * size_of::<(u128, State)>()
     }
 }
 
@@ -198,9 +196,9 @@ impl State {
             Kind::Single => State::Single,
             Kind::Count { .. } => State::Count(Count::default()),
             Kind::Distinct { .. } => State::Distinct(Distinct::default()),
-            Kind::Sum { .. } => State::Sum(Sum::default()),
-            Kind::Sequence { .. } => State::Sequence(Sequence::default()),
-            Kind::AllOf { .. } => State::AllOf(AllOf::default()),
+            Kind::Sum { .. } => State::Sum(Box::default()),
+            Kind::Sequence { .. } => State::Sequence(Box::default()),
+            Kind::AllOf { .. } => State::AllOf(Box::default()),
         }
     }
 
@@ -256,7 +254,9 @@ impl State {
 }
 
 impl Fired {
-    fn of(evidence: Vec<Evidence>, count: u64) -> Fired {
+    fn of(mut evidence: Vec<Evidence>, count: u64) -> Fired {
+        // Only `skew` gives them in another order.
+        evidence.sort_by_key(|e| e.ts);
         let last = evidence.iter().map(|e| e.ts).max().unwrap_or_default();
         Fired { evidence, count, last, short: 0 }
     }

@@ -134,18 +134,18 @@ pub fn kept_field(kept: &[u8], i: usize) -> Option<&[u8]> {
 /// varying fastest, without repetition, at most [`MAX_KEYS`].
 ///
 /// None where a field is missing, unless `null` makes that a null key. `left` counts the combinations left out.
-pub fn keys(ev: &Event<'_>, fields: &[Field], null: bool, scratch: &mut Vec<u8>, left: &mut u64) -> Vec<Arc<[u8]>> {
+pub fn keys(ev: &Event<'_>, fields: &[Field], null: bool, scratch: &mut Vec<u8>, left: &mut u64, all: &mut Vec<Arc<[u8]>>) {
     scratch.clear();
     let single = fields.iter().all(|&f| !matches!(ev.get(f), Value::List(_)));
     if single {
         for &f in fields {
             let v = ev.get(f);
             if v.is_missing() && !null {
-                return Vec::new();
+                return;
             }
             key::encode(v, scratch);
         }
-        return vec![Arc::from(&scratch[..])];
+        return all.push(Arc::from(&scratch[..]));
     }
     // Elements without repetition, encoded.
     let mut columns: Vec<Vec<Vec<u8>>> = Vec::with_capacity(fields.len());
@@ -160,7 +160,7 @@ pub fn keys(ev: &Event<'_>, fields: &[Field], null: bool, scratch: &mut Vec<u8>,
         }
         if column.is_empty() {
             if !null {
-                return Vec::new();
+                return;
             }
             column.push(vec![0]);
         }
@@ -168,7 +168,6 @@ pub fn keys(ev: &Event<'_>, fields: &[Field], null: bool, scratch: &mut Vec<u8>,
     }
     let total: u64 = columns.iter().map(|c| c.len() as u64).fold(1, u64::saturating_mul);
     *left += total.saturating_sub(MAX_KEYS as u64);
-    let mut all = Vec::new();
     for n in 0..total.min(MAX_KEYS as u64) {
         let (mut n, mut at) = (n as usize, vec![0; columns.len()]);
         for (i, c) in columns.iter().enumerate().rev() {
@@ -179,7 +178,6 @@ pub fn keys(ev: &Event<'_>, fields: &[Field], null: bool, scratch: &mut Vec<u8>,
         columns.iter().zip(&at).for_each(|(c, &i)| scratch.extend_from_slice(&c[i]));
         all.push(Arc::from(&scratch[..]));
     }
-    all
 }
 
 /// The state's food of an event: `None` where the event is no match (a missing value, nothing to add).
@@ -200,7 +198,9 @@ pub fn payload(ev: &Event<'_>, kind: &Kind, scratch: &mut Vec<u8>) -> Option<Pay
                     hash(scratch);
                 }
             } else {
-                for k in keys(ev, fields, false, scratch, &mut 0) {
+                let mut all = Vec::new();
+                keys(ev, fields, false, scratch, &mut 0, &mut all);
+                for k in all {
                     hash(&k);
                 }
             }

@@ -164,6 +164,8 @@ pub struct Engine {
     counters: Counters,
     matched: Vec<crate::rule::compile::Hit>,
     scratch: Vec<u8>,
+    made: Vec<Hit>,
+    keys: (Vec<Arc<[u8]>>, Vec<(Arc<[u8]>, u32)>),
     row: (Arena, Vec<Slot>),
 }
 
@@ -208,6 +210,8 @@ impl Engine {
             counters: Counters { evicted: vec![0; rules.rules.len()], ..Counters::default() },
             matched: Vec::new(),
             scratch: Vec::new(),
+            made: Vec::new(),
+            keys: Default::default(),
             row: (Arena::default(), vec![Slot::Missing; layout.len()]),
             rules,
             layout,
@@ -257,8 +261,10 @@ impl Engine {
                 ord: 0,
             };
             let content = xxhash_rust::xxh3::xxh3_64(meta.record);
-            let hits = self.hits_of(ev, &matched, &pos, content, meta.seq, None);
-            self.take_in(hits, meta.arrival.late, out);
+            let mut hits = std::mem::take(&mut self.made);
+            self.hits_of(ev, &matched, &pos, content, meta.seq, None, &mut hits);
+            self.take_in(&mut hits, meta.arrival.late, out);
+            self.made = hits;
         }
         self.matched = matched;
         self.advance(out);
@@ -329,7 +335,8 @@ impl Engine {
         }
     }
 
-    /// The hits of an event or alert: one for each rule and key, and one for each metric.
+    /// The hits of an event or alert, appended: one for each rule and key, and one for each metric.
+    #[allow(clippy::too_many_arguments)]
     fn hits_of(
         &mut self,
         ev: &Event<'_>,
@@ -338,9 +345,10 @@ impl Engine {
         content: u64,
         seq: u64,
         alert: Option<Arc<AlertRef>>,
-    ) -> Vec<Hit> {
+        all: &mut Vec<Hit>,
+    ) {
         let rules = self.rules.clone();
-        let mut all = Vec::new();
+        let (mut made, mut keys) = std::mem::take(&mut self.keys);
         for same in matched.chunk_by(|a, b| a.rule == b.rule) {
             let r = same[0].rule;
             let (rule, plan) = (&rules.rules[r as usize], &self.plans[r as usize]);
@@ -358,19 +366,20 @@ impl Engine {
                 kept: None,
                 tentative: false,
             };
-            if let Some(m) = &rule.metric {
-                if let Some(p) = metric(ev, m) {
-                    all.push(base(Arc::from([]), Arc::from([]), p));
-                }
+            if let Some(m) = &rule.metric
+                && let Some(p) = metric(ev, m)
+            {
+                all.push(base(Arc::from([]), Arc::from([]), p));
             }
             if !rule.alert {
                 continue;
             }
             let Some(payload) = hit::payload(ev, &rule.kind, &mut self.scratch) else { continue };
-            let mut keys: Vec<(Arc<[u8]>, u32)> = Vec::new();
+            keys.clear();
             for m in same {
                 let by = rule.kind.steps().get(m.step as usize).and_then(|s| s.by.as_deref()).unwrap_or(&rule.by);
-                for k in hit::keys(ev, by, rule.missing_null, &mut self.scratch, &mut self.counters.keys_left_out) {
+                hit::keys(ev, by, rule.missing_null, &mut self.scratch, &mut self.counters.keys_left_out, &mut made);
+                for k in made.drain(..) {
                     match keys.iter_mut().find(|(x, _)| *x == k) {
                         Some((_, mask)) => *mask |= 1 << m.step,
                         None => keys.push((k, 1 << m.step)),
@@ -384,14 +393,14 @@ impl Engine {
             let per = hit::per(ev, rule.per, &mut self.scratch);
             let kept = hit::keep(ev, &plan.kept);
             // A cooldown of other fields than the (missing) `by` has keys of its own.
-            let quiets = match &rule.rearm {
-                crate::rule::Rearm::Cooldown { by: Some(by), .. } if rule.by.is_empty() => {
-                    hit::keys(ev, by, true, &mut self.scratch, &mut self.counters.keys_left_out)
+            let mut quiets = Vec::new();
+            if let crate::rule::Rearm::Cooldown { by: Some(by), .. } = &rule.rearm {
+                if rule.by.is_empty() {
+                    hit::keys(ev, by, true, &mut self.scratch, &mut self.counters.keys_left_out, &mut quiets);
                 }
-                _ => Vec::new(),
-            };
+            }
             let mut ord = 0;
-            for (key, mask) in keys.into_iter().take(hit::MAX_KEYS) {
+            for (key, mask) in keys.drain(..).take(hit::MAX_KEYS) {
                 let own = match &plan.shared {
                     Some(places) => project(&key, places),
                     None => key.clone(),
@@ -404,11 +413,11 @@ impl Engine {
                 }
             }
         }
-        all
+        self.keys = (made, keys);
     }
 
-    fn take_in(&mut self, hits: Vec<Hit>, late: bool, out: &mut Vec<Output>) {
-        for h in hits {
+    fn take_in(&mut self, hits: &mut Vec<Hit>, late: bool, out: &mut Vec<Output>) {
+        for h in hits.drain(..) {
             if late { self.late(h, out) } else { self.enqueue(h, out) }
         }
     }
@@ -457,7 +466,9 @@ impl Engine {
         let mut none = Quiet::default();
         let known = !st.quiets.is_empty() && st.quiets.get(&h.quiet).is_some();
         let quiet = if known { st.quiets.touch(&h.quiet, t).0 } else { &mut none };
-        match group::apply(rule, &h, g, quiet) {
+        let effect = group::apply(rule, &h, g, quiet);
+        let after = g.bytes();
+        match effect {
             Effect::None => {}
             Effect::Update(s) if s.joined => out.push(Output::Joined(s.alert, t)),
             Effect::Update(s) => out.push(Output::Update { id: s.alert, count: s.count, last: s.last, early: false }),
@@ -482,18 +493,17 @@ impl Engine {
                         self.settle_told(&h, slot, Some(alert), out);
                     }
                 }
-                self.account(r, &h, new, before);
+                let after = self.states[r].groups.get(&h.key).map_or(0, Group::bytes);
+                self.account(r, &h, new, before, after);
                 return;
             }
         }
         self.settle_told(&h, slot, None, out);
-        self.account(r, &h, new, before);
+        self.account(r, &h, new, before, after);
     }
 
     /// Keeps the reckoning of bytes, and the caps.
-    fn account(&mut self, r: usize, h: &Hit, new: bool, before: usize) {
-        let st = &self.states[r];
-        let after = st.groups.get(&h.key).map_or(0, Group::bytes);
+    fn account(&mut self, r: usize, h: &Hit, new: bool, before: usize, after: usize) {
         self.used = (self.used + after).saturating_sub(before);
         if new {
             self.used += GROUP_BYTES + h.key.len();
@@ -583,9 +593,9 @@ impl Engine {
             return;
         }
         let alert = self.alert(&h, &f, id, true);
-        let chained = self.chain(&h, &alert);
+        let mut chained = self.chain(&h, &alert);
         out.push(Output::Alert(Step::Final, Box::new(alert)));
-        self.take_in(chained, true, out);
+        self.take_in(&mut chained, true, out);
     }
 
     fn alert_id(&self, h: &Hit, f: &Fired) -> [u8; 16] {
@@ -659,7 +669,9 @@ impl Engine {
         self.matcher.alert(&ev, a.rule, a.ts, &mut matched);
         let pos = Pos { level: rule.level, rule: a.rule as u32, origin: Some(a.key.clone()), ord: 0, ..h.pos.clone() };
         let content = xxhash_rust::xxh3::xxh3_64(&a.id);
-        let hits = self.hits_of(&ev, &matched, &pos, content, h.seq, Some(Arc::new(AlertRef { id: a.id, rule: rule.id.clone() })));
+        let mut hits = Vec::new();
+        let source = Some(Arc::new(AlertRef { id: a.id, rule: rule.id.clone() }));
+        self.hits_of(&ev, &matched, &pos, content, h.seq, source, &mut hits);
         self.row = (arena, slots);
         hits
     }
@@ -687,11 +699,11 @@ fn related(o: &mut Out<'_>, f: Field, v: &key::Scalar, estate: &Estate) {
         (field::RELATED_HOSTS, _) => field::RELATED_HOSTS,
         _ => return,
     };
-    if let key::Scalar::Ip(ip) = v {
-        if let Some(h) = estate.at(*ip) {
-            let s = o.text(h.name.as_bytes());
-            o.add_once(field::RELATED_HOSTS, s);
-        }
+    if let key::Scalar::Ip(ip) = v
+        && let Some(h) = estate.at(*ip)
+    {
+        let s = o.text(h.name.as_bytes());
+        o.add_once(field::RELATED_HOSTS, s);
     }
     if f != to {
         let s = slot_of(o, v);

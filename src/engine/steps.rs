@@ -118,7 +118,9 @@ impl Sequence {
 /// The latest event of each step.
 #[derive(Clone, Debug, Default)]
 pub struct AllOf {
-    latest: Vec<Option<Evidence>>,
+    /// With the number of the match, which orders them.
+    latest: Vec<Option<(u64, Evidence)>>,
+    matches: u64,
 }
 
 impl AllOf {
@@ -126,26 +128,23 @@ impl AllOf {
     /// filled step, in the order of time, an event once.
     pub fn take(&mut self, f: Fill, steps: usize, required: u32, at_least: u32, within: Span) -> Option<Vec<Evidence>> {
         self.latest.resize_with(steps, || None);
+        self.matches += 1;
         for k in (0..steps).filter(|&k| f.mask >> k & 1 == 1) {
-            self.latest[k] = Some(f.e.clone());
+            self.latest[k] = Some((self.matches, f.e.clone()));
         }
-        let open = |e: &&Evidence| e.ts > f.e.ts.minus(within);
+        let open = |e: &&(u64, Evidence)| e.1.ts > f.e.ts.minus(within);
         let filled = (0..steps).filter(|&k| self.latest[k].as_ref().filter(open).is_some()).fold(0u32, |m, k| m | 1 << k);
         if filled.count_ones() < at_least || filled & required != required {
             return None;
         }
-        let mut all: Vec<Evidence> = Vec::new();
-        for e in self.latest.iter().flatten().filter(open) {
-            if !all.iter().any(|x| x.mark == e.mark && x.seq == e.seq && x.ts == e.ts) {
-                all.push(e.clone());
-            }
-        }
-        all.sort_by_key(|e| (e.ts, e.seq));
-        Some(all)
+        let mut all: Vec<&(u64, Evidence)> = self.latest.iter().flatten().filter(open).collect();
+        all.sort_by_key(|(n, _)| *n);
+        all.dedup_by_key(|(n, _)| *n);
+        Some(all.into_iter().map(|(_, e)| e.clone()).collect())
     }
 
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        self.latest.capacity() * size_of::<Option<Evidence>>()
+        self.latest.capacity() * size_of::<Option<(u64, Evidence)>>()
     }
 }

@@ -60,8 +60,10 @@ impl<T: Default> Table<T> {
         let hash = self.hash(key);
         let found = self.find(key, hash);
         let i = match found {
+            Some(i) if i == self.newest => i,
             Some(i) => {
                 self.unlink(i);
+                self.link_newest(i);
                 i
             }
             None => {
@@ -78,10 +80,10 @@ impl<T: Default> Table<T> {
                 };
                 let slots = &self.slots;
                 self.index.insert_unique(hash, i, |&j| slots[j as usize].as_ref().map_or(0, |s| s.hash));
+                self.link_newest(i);
                 i
             }
         };
-        self.link_newest(i);
         let slot = self.slots[i as usize].as_mut().expect("a linked slot is filled");
         slot.touched = slot.touched.max(now);
         (&mut slot.value, found.is_none())
@@ -182,7 +184,7 @@ mod tests {
         for step in 0..20_000 {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = x >> 22;
-            if x % 7 == 0 {
+            if x.is_multiple_of(7) {
                 let want = (!plain.is_empty()).then(|| plain.remove(0).1);
                 assert_eq!(t.pop_oldest().map(|(_, v)| v), want);
             } else {

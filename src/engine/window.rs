@@ -12,6 +12,13 @@ fn inside(t: Timestamp, now: Timestamp, within: Span) -> bool {
     t > now.minus(within)
 }
 
+/// Makes room for one more: by one where there is little, since most keys match once or twice and go.
+fn room<T>(q: &mut VecDeque<T>) {
+    if q.len() == q.capacity() && q.len() < 4 {
+        q.reserve_exact(1 + q.len());
+    }
+}
+
 /// The last N matches: enough for "at least N in the window".
 #[derive(Clone, Debug, Default)]
 pub struct Count {
@@ -25,6 +32,7 @@ impl Count {
         if self.last.len() >= n as usize {
             self.last.pop_front();
         }
+        room(&mut self.last);
         self.last.push_back(e);
         self.last.iter().rev().take_while(|x| inside(x.ts, now, within)).count() as u32
     }
@@ -39,6 +47,7 @@ impl Count {
         if self.last.len() >= n as usize {
             self.last.pop_front();
         }
+        room(&mut self.last);
         self.last.push_back(e);
     }
 
@@ -70,6 +79,7 @@ impl Distinct {
             } else if self.seen.len() >= n as usize {
                 self.seen.pop_front();
             }
+            room(&mut self.seen);
             self.seen.push_back((v, e.clone()));
         }
         self.seen.iter().rev().take_while(|(_, x)| inside(x.ts, e.ts, within)).count() as u32

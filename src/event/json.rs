@@ -117,13 +117,11 @@ pub fn value(v: Value<'_>, many: bool, out: &mut Vec<u8>) {
                 value(e, false, out);
             }
             out.push(b']');
-            return;
         }
         _ if many => {
             out.push(b'[');
             value(v, false, out);
             out.push(b']');
-            return;
         }
         Value::Str(s) => string(s, out),
         Value::Time(t) => {

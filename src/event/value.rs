@@ -153,10 +153,10 @@ pub fn ip(b: &[u8]) -> Option<IpAddr> {
     if b.is_empty() || b.len() > 64 {
         return None;
     }
-    if b.len() <= 15 {
-        if let Some(v4) = ip4(b) {
-            return Some(IpAddr::V4(v4));
-        }
+    if b.len() <= 15
+        && let Some(v4) = ip4(b)
+    {
+        return Some(IpAddr::V4(v4));
     }
     let b = match b {
         [b'[', inner @ .., b']'] => inner,

@@ -102,11 +102,12 @@ fn unescape(b: &[u8], out: &mut Vec<u8>) -> Option<()> {
             b'u' => {
                 let mut v = hex(b.get(at..at + 4)?)?;
                 at += 4;
-                if (0xd800..0xdc00).contains(&v) && b.get(at..at + 2) == Some(b"\\u") {
-                    if let Some(low @ 0xdc00..0xe000) = b.get(at + 2..at + 6).and_then(hex) {
-                        v = 0x10000 + ((v - 0xd800) << 10) + (low - 0xdc00);
-                        at += 6;
-                    }
+                if (0xd800..0xdc00).contains(&v)
+                    && b.get(at..at + 2) == Some(b"\\u")
+                    && let Some(low @ 0xdc00..0xe000) = b.get(at + 2..at + 6).and_then(hex)
+                {
+                    v = 0x10000 + ((v - 0xd800) << 10) + (low - 0xdc00);
+                    at += 6;
                 }
                 let c = char::from_u32(v).unwrap_or(char::REPLACEMENT_CHARACTER);
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());

@@ -146,7 +146,7 @@ mod tests {
             let one = |n: u8, out: &mut Out<'_>| match schema.ty(field) {
                 Type::Int => [Slot::Int(-5), Slot::Int(0), Slot::Big(u64::MAX), Slot::Int(i64::MAX)][n as usize % 4],
                 Type::Float => [Slot::Float(0.1), Slot::Float(1e300), Slot::Float(3.0), Slot::Float(-0.0)][n as usize % 4],
-                Type::Bool => Slot::Bool(n % 2 == 0),
+                Type::Bool => Slot::Bool(n.is_multiple_of(2)),
                 Type::Time => Slot::Time(Timestamp([0, 1, 1_795_412_490_339_956_001, 1_795_412_490_000_000_000][n as usize % 4])),
                 Type::Ip => out.address(["192.0.2.1", "2001:db8::1", "::", "::ffff:1.2.3.4"][n as usize % 4].parse().unwrap()),
                 Type::Str | Type::Any => out.text(["a", "null", "é\"\\\n\u{1}", "5"][n as usize % 4].as_bytes()),

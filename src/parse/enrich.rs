@@ -123,10 +123,10 @@ fn hosts(estate: &Estate, out: &mut Out<'_>) {
     let add = |s: Slot, out: &mut Out<'_>| {
         let mut i = 0;
         while let Some(one) = out.nth(s, i) {
-            if let Some(h) = machine(estate, out.value(one)) {
-                if !out.get(field::RELATED_HOSTS).each().any(|v| v == Value::Str(h.name.as_bytes())) {
-                    out.add(field::RELATED_HOSTS, h.name.as_bytes());
-                }
+            if let Some(h) = machine(estate, out.value(one))
+                && !out.get(field::RELATED_HOSTS).each().any(|v| v == Value::Str(h.name.as_bytes()))
+            {
+                out.add(field::RELATED_HOSTS, h.name.as_bytes());
             }
             i += 1;
         }
@@ -135,4 +135,39 @@ fn hosts(estate: &Estate, out: &mut Out<'_>) {
         add(out.slot(f), out);
     }
     add(claims, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Arena, Layout, Schema};
+
+    #[test]
+    fn what_the_sensor_saw_comes_first_and_claims_last() {
+        let schema = Schema::default();
+        let layout = Layout::full(&schema);
+        let (mut arena, mut slots) = (Arena::default(), vec![Slot::Missing; layout.len()]);
+        let host = |name: &str, ip: &str| Host { name: name.into(), ip: ip.parse().into_iter().collect(), ..Host::default() };
+        let estate = Estate::new(vec![host("claimed", "192.0.2.9"), host("sensor", "192.0.2.8"), host("web", "192.0.2.1")], Vec::new());
+        let mut out = Out::new(b"", &mut arena, &mut slots, &layout, None);
+        for claim in ["198.51.100.7", "203.0.113.5", "192.0.2.9"] {
+            let s = crate::event::ip(claim.as_bytes()).map_or(Slot::Missing, |ip| out.address(ip));
+            out.push(field::RELATED_IP, s);
+        }
+        out.ip_text(field::CLIENT_IP, b"198.51.100.7");
+        out.ip_text(field::SOURCE_IP, b"203.0.113.5");
+        out.ip_text(field::DESTINATION_IP, b"::ffff:192.0.2.1");
+        out.word(field::OBSERVER_NAME, "sensor");
+        out.word(field::URL_DOMAIN, "CLAIMED");
+        out.word(field::USER_NAME, "root");
+        out.word(field::USER_EFFECTIVE_NAME, "root");
+        out.word(field::FILE_HASH_MD5, "ab");
+        enrich(&estate, &mut out);
+        let shown = |f: Field| out.get(f).each().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(shown(field::RELATED_IP), "Ip(203.0.113.5) Ip(192.0.2.1) Ip(198.51.100.7) Ip(192.0.2.9)");
+        let names: Vec<&[u8]> = out.get(field::RELATED_HOSTS).each().filter_map(|v| v.str()).collect();
+        assert_eq!(names, [&b"web"[..], b"claimed"]);
+        assert_eq!(out.get(field::RELATED_USER).each().count(), 1);
+        assert_eq!(out.get(field::RELATED_HASH).each().count(), 1);
+    }
 }

@@ -54,10 +54,10 @@ impl Parser {
     /// A message without any header (`[recidive] Increase Ban …`, as journald stores it) is recognised only where it
     /// names an address, since `[word] Found …` could be anybody's.
     pub fn recognise(env: Option<&Envelope<'_>>, record: &[u8]) -> bool {
-        if let Some(app) = env.and_then(|e| e.app) {
-            if is_app(app) {
-                return true;
-            }
+        if let Some(app) = env.and_then(|e| e.app)
+            && is_app(app)
+        {
+            return true;
         }
         match record.first() {
             Some(b'0'..=b'9') => stamp(record) && record[24..].starts_with(b"fail2ban."),
@@ -347,13 +347,14 @@ fn already(text: &[u8]) -> Said<'_> {
 /// `ID - T` or `ID, bad - T, 1 # -> 2.0[, Ban]`: the id, the time, and whether the observer says it.
 fn found(rest: &[u8]) -> (&[u8], Option<&[u8]>, bool) {
     let dated = |i: usize| rest.get(i..i + 19).filter(|t| t[4] == b'-' && t[7] == b'-' && t[10] == b' ' && t[13] == b':');
-    if rest.len() > 22 && rest[rest.len() - 22..].starts_with(b" - ") {
-        if let Some(t) = dated(rest.len() - 19) {
-            return match rest[..rest.len() - 22].strip_suffix(b", bad") {
-                Some(id) => (id, Some(t), true),
-                None => (&rest[..rest.len() - 22], Some(t), false),
-            };
-        }
+    if rest.len() > 22
+        && rest[rest.len() - 22..].starts_with(b" - ")
+        && let Some(t) = dated(rest.len() - 19)
+    {
+        return match rest[..rest.len() - 22].strip_suffix(b", bad") {
+            Some(id) => (id, Some(t), true),
+            None => (&rest[..rest.len() - 22], Some(t), false),
+        };
     }
     match memmem::rfind(rest, b", bad - ") {
         Some(i) => (&rest[..i], dated(i + 8), true),

@@ -368,12 +368,13 @@ impl Parser {
             for _ in count(b'(')..count(b')') {
                 v = v.strip_suffix(b")").unwrap_or(v);
             }
-            if !empty(v) && !value(key, v, out) {
-                if let Some(own) = out.own() {
-                    let mut json = Vec::new();
-                    crate::event::json::string(v, &mut json);
-                    own.entries.push((vec!["falco".into(), "output_fields".into(), String::from_utf8_lossy(key).into_owned()], json));
-                }
+            if !empty(v)
+                && !value(key, v, out)
+                && let Some(own) = out.own()
+            {
+                let mut json = Vec::new();
+                crate::event::json::string(v, &mut json);
+                own.entries.push((vec!["falco".into(), "output_fields".into(), String::from_utf8_lossy(key).into_owned()], json));
             }
         }
     }
@@ -641,15 +642,67 @@ fn value(key: &[u8], v: &[u8], out: &mut Out<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::{event, samples};
+    use super::super::json::tests::event;
     use super::*;
 
+    fn try_one(named: bool, env: Option<&Envelope<'_>>, line: &str) -> Result<serde_json::Value, ParseError> {
+        let schema = Schema::default();
+        let mut p = Parser::new(&schema, &Layout::full(&schema));
+        let text = event(&schema, line, |ctx, b, out| p.parse(&Context { named, ..*ctx }, env, b, out))?;
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
     #[test]
-    fn the_samples_become_their_events() {
-        let mut parser = None;
-        samples("falco", |schema, line| {
-            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
-            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
-        });
+    fn what_is_no_alert_is_refused() {
+        for line in [
+            r#"{"rule":{"id":"1"},"priority":"Error","output":"x"}"#,
+            r#"{"rule":"a","output":"x"}"#,
+            r#"{"rule":"a","priority":"Error","output":"#,
+            "05:00:00: Error x",
+            "05:00:00.1: Terrible x",
+            "Mon Nov 23 05:00:02 2026: Falco version: 0.40.0 (x86_64)",
+            "",
+        ] {
+            assert!(try_one(false, None, line).is_err(), "{line}");
+            assert!(line.starts_with('{') || !Parser::recognise(None, line.as_bytes()), "{line}");
+        }
+        assert!(try_one(true, None, "Mon Nov 23 05:00:02 2026: Falco version: 0.40.0 (x86_64)").is_ok(), "where the format is named");
+    }
+
+    #[test]
+    fn the_envelope_gives_host_and_time_only_where_the_record_has_none() {
+        let env = Envelope { time: crate::event::Timestamp::new(1_795_410_000, 0), host: Some(b"gate"), app: Some(b"Falco"), ..Envelope::default() };
+        for (line, time, name) in [
+            (
+                r#"{"rule":"a","priority":"Info","time":"2026-11-23T01:00:00Z","hostname":"node-1","output":"x"}"#,
+                "2026-11-23T01:00:00.000000Z",
+                "node-1",
+            ),
+            (r#"{"rule":"a","priority":"Info","output":"x"}"#, "2026-11-23T05:00:00.000000Z", "gate"),
+            ("01:00:00.5: Error x (user=root)", "2026-11-23T01:00:00.500000Z", "gate"),
+            ("Error x (user=root)", "2026-11-23T05:00:00.000000Z", "gate"),
+        ] {
+            assert!(Parser::recognise(Some(&env), line.as_bytes()), "{line}");
+            let e = try_one(false, Some(&env), line).unwrap();
+            assert_eq!((&e["@timestamp"], &e["host"]["name"]), (&time.into(), &name.into()), "{line}");
+            assert_eq!((&e["host"]["hostname"], &e["event"]["kind"]), (&"gate".into(), &"alert".into()), "{line}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(b in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), cut in 0usize..1500, at in 0usize..1500, c in 0u8..) {
+            let _ = try_one(true, None, &String::from_utf8_lossy(&b));
+            for sample in [include_str!("../../parsers/falco/samples/json.log"), include_str!("../../parsers/falco/samples/text.log")] {
+                let mut t = sample.lines().next().unwrap_or_default().as_bytes().to_vec();
+                t.truncate(cut);
+                if at < t.len() {
+                    t[at] = c;
+                }
+                let text = String::from_utf8_lossy(&t).into_owned();
+                let _ = Parser::recognise(None, text.as_bytes());
+                let _ = try_one(true, None, &text);
+            }
+        }
     }
 }

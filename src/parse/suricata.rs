@@ -157,17 +157,9 @@ impl Parser {
         let own = OwnFields::bind(schema, layout, "suricata", MAPPED, &mut paths);
         let mut outer = Paths::default();
         let source = outer.add("_source");
-        Parser {
-            scanner: Scanner::new(paths),
-            wrapper: Scanner::new(outer),
-            source,
-            timestamp,
-            event_type,
-            ids,
-            own,
-            minute: ([0; 16], 0),
-            scratch: Vec::new(),
-        }
+        let mut scanner = Scanner::new(paths);
+        scanner.kinds_by(event_type);
+        Parser { scanner, wrapper: Scanner::new(outer), source, timestamp, event_type, ids, own, minute: ([0; 16], 0), scratch: Vec::new() }
     }
 
     /// Whether a record is of this format, told cheaply and without doubt; for JSON by a look at its first keys, the
@@ -206,11 +198,12 @@ impl Parser {
     fn eve(&mut self, ctx: &Context<'_>, record: &[u8], out: &mut Out<'_>) -> Result<(), ParseError> {
         let mut b = record;
         self.scanner.scan(b)?;
-        if self.scanner.get(self.event_type, b) == Json::Missing && self.wrapper.scan(b).is_ok() {
-            if let Json::Object(inner) = self.wrapper.get(self.source, b) {
-                b = inner;
-                self.scanner.scan(b)?;
-            }
+        if self.scanner.get(self.event_type, b) == Json::Missing
+            && self.wrapper.scan(b).is_ok()
+            && let Json::Object(inner) = self.wrapper.get(self.source, b)
+        {
+            b = inner;
+            self.scanner.scan(b)?;
         }
         let (s, ids) = (&self.scanner, &self.ids);
         let get = |id: PathId| s.get(id, b);
@@ -375,15 +368,14 @@ impl Parser {
         out.put(f::SERVER_IP, v);
         cp.put_port(f::CLIENT_PORT, out);
         vp.put_port(f::SERVER_PORT, out);
-        if ctx.estate.has_proxies() {
-            if let Value::Ip(client) = out.value(c) {
-                if ctx.estate.is_proxy(client) {
-                    let header = [ids.xff, ids.alert_xff, ids.http_xff].into_iter().map(get).find(Json::is_str);
-                    if let Some(ip) = header.and_then(|h| behind(ctx, h.text(&mut self.scratch)?)) {
-                        out.ip(f::CLIENT_IP, ip);
-                        out.clear(f::CLIENT_PORT);
-                    }
-                }
+        if ctx.estate.has_proxies()
+            && let Value::Ip(client) = out.value(c)
+            && ctx.estate.is_proxy(client)
+        {
+            let header = [ids.xff, ids.alert_xff, ids.http_xff].into_iter().map(get).find(Json::is_str);
+            if let Some(ip) = header.and_then(|h| behind(ctx, h.text(&mut self.scratch)?)) {
+                out.ip(f::CLIENT_IP, ip);
+                out.clear(f::CLIENT_PORT);
             }
         }
     }
@@ -451,10 +443,10 @@ impl Parser {
             out.push(f::SURICATA_ALERT_SIGNATURE_SEVERITY, v);
         }
         for (_, v) in s.list(ids.technique_id, b) {
-            if let Json::Str(t) = v {
-                if super::falco::is_technique(t) {
-                    out.add(f::THREAT_TECHNIQUE_ID, t);
-                }
+            if let Json::Str(t) = v
+                && super::falco::is_technique(t)
+            {
+                out.add(f::THREAT_TECHNIQUE_ID, t);
             }
         }
         for (id, field) in [(ids.technique_name, f::THREAT_TECHNIQUE_NAME), (ids.tactic_id, f::THREAT_TACTIC_ID)] {
@@ -522,10 +514,10 @@ impl Parser {
             if let Some(t) = end {
                 out.time(f::EVENT_END, t);
             }
-            if let (Some(a), Some(z)) = (start, end) {
-                if let Some(d) = z.0.checked_sub(a.0).filter(|d| *d >= 0) {
-                    out.int(f::EVENT_DURATION, d);
-                }
+            if let (Some(a), Some(z)) = (start, end)
+                && let Some(d) = z.0.checked_sub(a.0).filter(|d| *d >= 0)
+            {
+                out.int(f::EVENT_DURATION, d);
             }
         }
     }
@@ -975,15 +967,100 @@ fn end_point(b: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::{event, samples};
+    use super::super::json::tests::event;
     use super::*;
 
+    fn try_one(estate: &crate::parse::Estate, env: Option<&Envelope<'_>>, line: &str) -> Result<serde_json::Value, ParseError> {
+        let schema = Schema::default();
+        let mut p = Parser::new(&schema, &Layout::full(&schema));
+        let text = event(&schema, line, |ctx, b, out| p.parse(&Context { estate, ..*ctx }, env, b, out))?;
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
     #[test]
-    fn the_samples_become_their_events() {
-        let mut parser = None;
-        samples("suricata", |schema, line| {
-            let p = parser.get_or_insert_with(|| Parser::new(schema, &Layout::full(schema)));
-            event(schema, line, |ctx, b, out| p.parse(ctx, None, b, out))
-        });
+    fn what_is_no_eve_is_refused() {
+        let none = crate::parse::Estate::default();
+        for line in [
+            r#"{"timestamp":"2026-11-23T05:00:00.123456+0000","event_type":"alert","src_ip":"203.0.1"#,
+            r#"{"timestamp":"2026-11-23T05:00:00.123+0000","rule":{"id":"86601"},"data":{"event_type":"alert"}}"#,
+            r#"{"event_type":"alert"}"#,
+            r#"{"event_type":5,"timestamp":"2026-11-23T05:00:00Z"}"#,
+            r#"{"event_type":"alert","timestamp":"yesterday"}"#,
+            "11/23/2026-05:00:00.292653  [**] [1:2019401] x [**] [Priority: 1] {TCP} 203.0.113.9:4711 -> 192.0.2.10:80",
+            "13/23/2026-05:00:00.292653  [**] [1:2019401:1] x [**] [Priority: 1] {TCP} 203.0.113.9:4711 -> 192.0.2.10:80",
+            "",
+        ] {
+            assert!(try_one(&none, None, line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy_the_client_is_the_last_address_that_is_none() {
+        let estate = crate::parse::Estate::new(Vec::new(), vec!["192.0.2.0/24".parse().unwrap()]);
+        let none = crate::parse::Estate::default();
+        for (header, client) in [
+            ("203.0.113.7, 198.51.100.9, 192.0.2.2", "198.51.100.9"),
+            ("203.0.113.7:4711", "203.0.113.7"),
+            ("203.0.113.7, unknown, 192.0.2.2", "192.0.2.1"),
+            ("192.0.2.3", "192.0.2.1"),
+            ("", "192.0.2.1"),
+        ] {
+            let line = format!(
+                r#"{{"timestamp":"2026-11-23T05:00:00Z","event_type":"http","src_ip":"192.0.2.1","dest_ip":"192.0.2.10","http":{{"xff":"{header}"}}}}"#
+            );
+            assert_eq!(try_one(&estate, None, &line).unwrap()["client"]["ip"], client, "{header}");
+            assert_eq!(try_one(&none, None, &line).unwrap()["client"]["ip"], "192.0.2.1", "no proxy is trusted");
+        }
+    }
+
+    #[test]
+    fn alerts_come_through_syslog_too() {
+        let none = crate::parse::Estate::default();
+        let env = Envelope { time: Timestamp::new(1_795_410_000, 0), host: Some(b"gate"), app: Some(b"snort"), ..Envelope::default() };
+        let line = "[1:2016979:3] a rule [Classification: Misc activity] [Priority: 1] <eth3> {TCP} 203.0.113.9:4711 -> 192.0.2.10:80";
+        assert!(Parser::recognise(Some(&env), line.as_bytes()) && !Parser::recognise(None, line.as_bytes()));
+        let e = try_one(&none, Some(&env), line).unwrap();
+        assert_eq!((&e["rule"]["id"], &e["rule"]["name"], &e["host"]["name"]), (&"2016979".into(), &"a rule".into(), &"gate".into()));
+        assert_eq!((&e["observer"]["ingress"]["interface"]["name"], &e["source"]["port"]), (&"eth3".into(), &4711.into()));
+        assert_eq!(e["@timestamp"], "2026-11-23T05:00:00.000000Z");
+        let padded = format!("\0\0{}\0", r#"{"timestamp":"2026-11-23T05:00:00Z","event_type":"arp"}"#);
+        assert!(Parser::recognise(None, padded.as_bytes()));
+        assert_eq!(try_one(&none, None, &padded).unwrap()["event"]["dataset"], "suricata.arp");
+    }
+
+    #[test]
+    fn a_rule_can_ask_for_any_field_of_the_record() {
+        let mut schema = Schema::default();
+        let names = ["suricata.ssh.client.software_version", "suricata.alert.rev", "suricata.tcp.syn"];
+        let fields: Vec<Field> = names.iter().map(|n| schema.intern(n, crate::event::Type::Any, false).unwrap()).collect();
+        let layout = Layout::of(&schema, fields.iter().copied());
+        let mut p = Parser::new(&schema, &layout);
+        let mut batch = crate::event::Batch::default();
+        batch.push(
+            br#"{"timestamp":"2026-11-23T05:00:00Z","event_type":"x","ssh":{"client":{"software_version":"a"}},"alert":{"rev":3},"tcp.syn":true}"#,
+            false,
+        );
+        let (mut arena, mut slots) = (crate::event::Arena::default(), vec![Slot::Missing; layout.len()]);
+        let mut out = Out::new(&batch.bytes, &mut arena, &mut slots, &layout, None);
+        super::super::json::tests::context(|ctx| p.parse(ctx, None, &batch.bytes, &mut out)).unwrap();
+        assert_eq!(fields.iter().map(|f| out.get(*f)).collect::<Vec<_>>(), [Value::Str(b"a"), Value::Int(3), Value::Bool(true)]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(b in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), cut in 0usize..2000, at in 0usize..2000, c in 0u8..) {
+            let none = crate::parse::Estate::default();
+            let _ = try_one(&none, None, &String::from_utf8_lossy(&b));
+            for sample in [include_str!("../../parsers/suricata/samples/eve-alert.log"), include_str!("../../parsers/suricata/samples/fast.log")] {
+                let mut t = sample.lines().next().unwrap_or_default().as_bytes().to_vec();
+                t.truncate(cut);
+                if at < t.len() {
+                    t[at] = c;
+                }
+                let text = String::from_utf8_lossy(&t).into_owned();
+                let _ = Parser::recognise(None, text.as_bytes());
+                let _ = try_one(&none, None, &text);
+            }
+        }
     }
 }

@@ -111,22 +111,23 @@ fn bsd<'a>(b: &'a [u8], mut year: Option<u32>, ctx: &Context<'_>) -> Option<(Tim
             (time::Civil { year: 0, month, day, hour, minute, second, nanos }, n + 5 + 8 + m)
         }
     };
-    let ends = |b: &[u8], n: usize| matches!(b.get(n), None | Some(b' ' | b':'));
-    if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ') {
-        if year.is_none() && ends(rest, 4) && rest.len() > 4 {
-            if let Some(y @ 1970..=2200) = time::digits(rest, 4) {
-                (year, at) = (Some(y), at + 5);
-            }
-        }
+    let ends = |b: &[u8], n: usize| matches!(b.get(n..), None | Some([] | [b' ', ..] | [b':'] | [b':', b' ', ..]));
+    if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ')
+        && year.is_none()
+        && ends(rest, 4)
+        && rest.len() > 4
+        && let Some(y @ 1970..=2200) = time::digits(rest, 4)
+    {
+        (year, at) = (Some(y), at + 5);
     }
     let mut east = None;
     if let Some(rest) = b.get(at + 1..).filter(|_| b[at] == b' ') {
         if (rest.starts_with(b"UTC") || rest.starts_with(b"GMT")) && ends(rest, 3) {
             (east, at) = (Some(0), at + 4);
-        } else if matches!(rest.first(), Some(b'+' | b'-')) {
-            if let Some((e, n)) = time::offset(rest).filter(|&(_, n)| ends(rest, n)) {
-                (east, at) = (Some(e), at + 1 + n);
-            }
+        } else if matches!(rest.first(), Some(b'+' | b'-'))
+            && let Some((e, n)) = time::offset(rest).filter(|&(_, n)| ends(rest, n))
+        {
+            (east, at) = (Some(e), at + 1 + n);
         }
     } else if let Some((e, n)) = b.get(at..).and_then(time::offset).filter(|&(_, n)| ends(b, at + n)) {
         (east, at) = (Some(e), at + n);
@@ -161,11 +162,12 @@ fn addressed<'a>(b: &'a [u8], ctx: &Context<'_>) -> Option<Envelope<'a>> {
     }
     let (first, rest) = word(b);
     // A host never ends with a colon, so this is a tag, and there is no host; neither does one hold a pid.
-    if first.ends_with(b":") || (first.ends_with(b"]") && ip(first).is_none()) || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none()
+    if (first.ends_with(b":")
+        || (first.ends_with(b"]") && ip(first).is_none())
+        || memchr::memmem::find(first, b"]:").is_some() && ip(first).is_none())
+        && let Some((app, pid, message)) = tag(b)
     {
-        if let Some((app, pid, message)) = tag(b) {
-            return Some(Envelope { app: Some(app), pid, message, ..Envelope::default() });
-        }
+        return Some(Envelope { app: Some(app), pid, message, ..Envelope::default() });
     }
     if !is_host(first) {
         return Some(Envelope { message: b, ..Envelope::default() });
@@ -175,10 +177,10 @@ fn addressed<'a>(b: &'a [u8], ctx: &Context<'_>) -> Option<Envelope<'a>> {
     if let Some(inner) = relayed(rest, ctx) {
         return Some(Envelope { host, ..inner });
     }
-    if !is_payload(rest) {
-        if let Some((app, pid, message)) = tag(rest) {
-            return Some(Envelope { host, app: Some(app), pid, message, ..Envelope::default() });
-        }
+    if !is_payload(rest)
+        && let Some((app, pid, message)) = tag(rest)
+    {
+        return Some(Envelope { host, app: Some(app), pid, message, ..Envelope::default() });
     }
     Some(Envelope { host, message: rest, ..Envelope::default() })
 }
@@ -219,8 +221,11 @@ fn is_host(b: &[u8]) -> bool {
         && b.last() != Some(&b':')
 }
 
-/// Reads `prog[pid]: `, `prog: `, `prog[pid] ` or `[prog] `: program, pid, message.
-fn tag(b: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// Program, pid, message.
+type Tag<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+/// Reads `prog[pid]: `, `prog: `, `prog[pid] ` or `[prog] `.
+fn tag(b: &[u8]) -> Option<Tag<'_>> {
     if let Some(rest) = b.strip_prefix(b"[") {
         let n = memchr::memchr(b']', &rest[..rest.len().min(64)])?;
         let app = &rest[..n];
@@ -309,4 +314,110 @@ fn structured(b: &[u8]) -> Option<usize> {
         at += 1;
     }
     Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::Estate;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    fn ctx(estate: &Estate) -> Context<'_> {
+        static UTC: TimeZone = TimeZone::UTC;
+        let near = time::iso(b"2026-11-23T12:00:00Z", &TimeZone::UTC).map(|t| t.0).unwrap_or_default();
+        Context { zone: &UTC, near, named: false, estate }
+    }
+
+    /// Shows an envelope as `priority time host app pid message`, `-` for what is missing.
+    fn show(record: &[u8]) -> String {
+        let estate = Estate::default();
+        let Some(e) = envelope(record, &ctx(&estate)) else { return "none".into() };
+        let s = |b: Option<&[u8]>| b.map_or("-".into(), |b| String::from_utf8_lossy(b).into_owned());
+        let time = e.time.map_or("-".into(), |t| t.to_string().replace(".000000Z", "Z"));
+        let priority = e.priority.map_or("-".into(), |p| p.to_string());
+        format!("{priority} {time} {} {} {} {}", s(e.host), s(e.app), s(e.pid), s(Some(e.message)))
+    }
+
+    #[test]
+    fn headers_as_they_are_really_written() {
+        for (record, want) in [
+            ("<86>Nov 23 05:49:55 vm sshd[4001]: Failed x", "86 2026-11-23T05:49:55Z vm sshd 4001 Failed x"),
+            ("Nov  3 05:49:55 vm sshd[1]: x", "- 2026-11-03T05:49:55Z vm sshd 1 x"),
+            ("Nov 3 05:49:55 vm sshd[1]: x", "- 2026-11-03T05:49:55Z vm sshd 1 x"),
+            ("Dec  1 05:49:55 vm a: x", "- 2025-12-01T05:49:55Z vm a - x"),
+            ("Nov 23 05:49:55.123 vm a: x", "- 2026-11-23T05:49:55.123000Z vm a - x"),
+            ("<4>2026-05-26T12:52:34Z vm Falco[1]: {}", "4 2026-05-26T12:52:34Z vm Falco 1 {}"),
+            ("2026-11-14T00:20:42.738197+01:00 vm sshd[2]: x", "- 2026-11-13T23:20:42.738197Z vm sshd 2 x"),
+            ("2026-11-14 00:20:42+01:00 vm sshd[2]: x", "- 2026-11-13T23:20:42Z vm sshd 2 x"),
+            ("Nov 23 05:49:55 2001:db8::1 a: x", "- 2026-11-23T05:49:55Z 2001:db8::1 a - x"),
+            ("Nov 23 05:49:55 vm.example.org a: x", "- 2026-11-23T05:49:55Z vm.example.org a - x"),
+            ("Nov 23 05:49:55 sshd[3]: x", "- 2026-11-23T05:49:55Z - sshd 3 x"),
+            ("Nov 23 05:49:55 [sshd]: x", "- 2026-11-23T05:49:55Z - sshd - x"),
+            ("Nov 23 05:49:55 [sshd] x", "- 2026-11-23T05:49:55Z - sshd - x"),
+            ("Nov 23 05:49:55 vm sshd(pam_unix)[5]: x", "- 2026-11-23T05:49:55Z vm sshd(pam_unix) 5 x"),
+            ("Nov 23 05:49:55 vm postfix/smtpd[5]: x", "- 2026-11-23T05:49:55Z vm postfix/smtpd 5 x"),
+            ("Nov 23 05:49:55 vm fail2ban.actions: x", "- 2026-11-23T05:49:55Z vm fail2ban.actions - x"),
+            ("Nov 23 05:49:55 vm myproc[8710] %% x", "- 2026-11-23T05:49:55Z vm myproc 8710 %% x"),
+            ("Nov 23 05:49:55 vm sudo:     bob : x", "- 2026-11-23T05:49:55Z vm sudo - bob : x"),
+            ("Nov 23 05:49:55 vm last message repeated 2 times", "- 2026-11-23T05:49:55Z vm - - last message repeated 2 times"),
+            ("Nov 23 05:49:55 CEF:0|a|b", "- 2026-11-23T05:49:55Z - - - CEF:0|a|b"),
+            ("Nov 23 05:49:55 vm CEF:0|a|b", "- 2026-11-23T05:49:55Z vm - - CEF:0|a|b"),
+            ("Nov 23 2024 05:49:55 vm a: x", "- 2024-11-23T05:49:55Z vm a - x"),
+            ("Nov 23 05:49:55 2024 vm a: x", "- 2024-11-23T05:49:55Z vm a - x"),
+            ("2024 Nov 23 05:49:55 vm a: x", "- 2024-11-23T05:49:55Z vm a - x"),
+            ("*Nov 23 05:49:55.001 UTC: %SYS-5-X: y", "- 2026-11-23T05:49:55.001000Z - - - %SYS-5-X: y"),
+            ("Nov 23 05:49:55 +02:00 vm a: x", "- 2026-11-23T03:49:55Z vm a - x"),
+            ("Nov 23 05:49:56 vm ", "- 2026-11-23T05:49:56Z vm - - "),
+            ("\u{feff}<13>Nov 23 05:49:56 vm a: x\0\n", "13 2026-11-23T05:49:56Z vm a - x"),
+            // A relay's header in front of the record.
+            ("<13>Nov 23 05:49:56 relay Nov 23 05:49:55 vm sshd[1]: x", "13 2026-11-23T05:49:56Z relay sshd 1 x"),
+            ("<13>Nov 23 05:49:56 relay <86>Nov 23 05:49:55 vm sshd[1]: x", "13 2026-11-23T05:49:56Z relay sshd 1 x"),
+            ("<13>Nov 23 05:49:56 relay <86>1 2026-11-23T05:49:55Z vm sshd 1 - - x", "13 2026-11-23T05:49:56Z relay sshd 1 x"),
+            // What a client says stays in the message.
+            ("Nov 23 05:49:55 vm sshd[1]: Nov 23 05:00:00 evil sshd[2]: x", "- 2026-11-23T05:49:55Z vm sshd 1 Nov 23 05:00:00 evil sshd[2]: x"),
+            ("<999>Nov 23 05:49:55 vm a: x", "none"),
+            ("<192>Nov 23 05:49:55 vm a: x", "none"),
+            ("2026-11-23 05:49:55,001 fail2ban.actions [1]: x", "none"),
+            ("2026-11-23T05:49:55.000000000+0000: Warning x", "none"),
+            ("Nov 31 05:49:55 vm a: x", "none"),
+            ("Nov 23 05:49:55", "none"),
+            ("Nov 23 25:49:55 vm a: x", "none"),
+            ("{\"a\":1}", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(show(record.as_bytes()), want, "{record}");
+        }
+    }
+
+    #[test]
+    fn rfc_5424_with_all_its_parts() {
+        for (record, want) in [
+            ("<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% x", "165 2003-08-24T12:14:15.000003Z 192.0.2.1 myproc 8710 %% x"),
+            ("<34>1 2003-10-11T22:14:15.003Z vm su - ID47 - \u{feff}x", "34 2003-10-11T22:14:15.003000Z vm su - x"),
+            ("<34>1 - - - - - -", "34 - - - - "),
+            ("<34>1 2003-10-11T22:14:15Z vm a - - [x k=\"a ] \\\" \\] b\"][y] m", "34 2003-10-11T22:14:15Z vm a - m"),
+            ("<34>1 2003-10-11T22:14:15Z vm a - - [x k=\"a m", "none"),
+            ("<34>1 yesterday vm a - - - m", "none"),
+            ("<34>1 2003-10-11T22:14:15Z vm a", "none"),
+        ] {
+            assert_eq!(show(record.as_bytes()).trim_end(), want.trim_end(), "{record}");
+        }
+        let estate = Estate::default();
+        let e = envelope(b"<34>1 2003-10-11T22:14:15Z vm a - ID47 [x k=\"v\"][y] m", &ctx(&estate)).expect("an envelope");
+        assert_eq!((e.msgid, e.structured), (Some(&b"ID47"[..]), Some(&b"[x k=\"v\"][y]"[..])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_an_envelope_or_none(head in prop::sample::select(vec![
+            "", "<13>", "<34>1 ", "<34>1 2003-10-11T22:14:15Z vm a - - [", "Nov 23 05:49:55 ", "Nov 23 05:49:55 vm ", "2026-11-14T00:20:42+01:00 ",
+        ]), tail in prop::collection::vec(any::<u8>(), 0..60)) {
+            let record = [head.as_bytes(), &tail].concat();
+            let estate = Estate::default();
+            if let Some(e) = envelope(&record, &ctx(&estate)) {
+                prop_assert!(record.windows(e.message.len().max(1)).any(|w| w == e.message) || e.message.is_empty());
+            }
+        }
+    }
 }

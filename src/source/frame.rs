@@ -271,12 +271,12 @@ impl Framer {
             l => l,
         };
         // The common line: nothing is open, and nothing that opens anything begins with this byte.
-        if self.open == Open::None && self.blocks.is_empty() {
-            if let [first, .., b'!'..=0xff] = l {
-                if !matches!(first, 0..=b' ' | b'*' | b'-' | b'<' | b'0'..=b'9' | 0xef) {
-                    return self.count.push(l, false, batch);
-                }
-            }
+        if self.open == Open::None
+            && self.blocks.is_empty()
+            && let [first, .., b'!'..=0xff] = l
+            && !matches!(first, 0..=b' ' | b'*' | b'-' | b'<' | b'0'..=b'9' | 0xef)
+        {
+            return self.count.push(l, false, batch);
         }
         self.take(l, false, batch);
     }
@@ -286,7 +286,7 @@ impl Framer {
             return self.in_blocks(l, over, batch);
         }
         match self.open {
-            Open::Ossec if !l.starts_with(ALERT) && !(self.record.bytes.ends_with(b"\n") && is_foreign(l)) => return self.grow(l, over),
+            Open::Ossec if !(l.starts_with(ALERT) || self.record.bytes.ends_with(b"\n") && is_foreign(l)) => return self.grow(l, over),
             Open::Datagram { ossec: true } if !is_datagram(l) && !is_foreign(l) => return self.grow(l, over),
             Open::Datagram { ossec: false } if is_all_blank(l) || !begins(l) => return self.grow(l, over),
             Open::Fail2ban if is_all_blank(l) => return,
@@ -685,7 +685,7 @@ mod tests {
         let b = |key: &str| format!("--{key}-A--\n{key}\n--{key}-B--\nGET / HTTP/1.1\n--{key}-Z--");
         check(
             "--aaaaaaaa-A--\naaaaaaaa\n--bbbbbbbb-A--\nbbbbbbbb\n--aaaaaaaa-B--\nGET / HTTP/1.1\n--bbbbbbbb-B--\nGET / HTTP/1.1\n--bbbbbbbb-Z--\n\n--aaaaaaaa-Z--\n",
-            &[&format!("{}", b("bbbbbbbb")), &b("aaaaaaaa")],
+            &[&b("bbbbbbbb").to_string(), &b("aaaaaaaa")],
         );
         let v3 = "---AbCdEf12---A--\nx\n---AbCdEf12---Z--";
         check(&format!("{v3}\n\n{v3}\n"), &[v3, v3]);

@@ -6,6 +6,7 @@
 mod daemon;
 mod demo;
 mod diagnostics;
+mod roundtrip;
 mod rsyslog;
 mod rules;
 mod samples;

@@ -2,7 +2,7 @@
 //! language are the same.
 //!
 //! The reference keeps every match for ever and looks at all of them at each event; it shares no code with the engine.
-//! `VIGILD_SEEDS=A..B` chooses the streams, 10 000 of them stand in the gate.
+//! 10 000 streams stand in the gate; `tests/run --long streams --seeds A..B` runs others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -206,8 +206,7 @@ fn stream_of(seed: u64) -> Vec<Ev> {
     let mut d = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
     let gap = [200, 700, 2500][d.roll(3) as usize];
     // Every stream has spoken before, so that none is new when the others have gone on.
-    let mut all: Vec<Ev> =
-        STREAMS.iter().map(|s| Ev { ms: 0, stream: s, action: "x", users: vec![], host: None, module: None, bytes: 0 }).collect();
+    let mut all: Vec<Ev> = STREAMS.iter().map(|s| Ev { ms: 0, stream: s, action: "x", users: vec![], host: None, module: None, bytes: 0 }).collect();
     let mut ms = 1000;
     for _ in 0..20 + d.roll(40) {
         // Several at one instant are frequent.
@@ -235,12 +234,7 @@ fn stream_of(seed: u64) -> Vec<Ev> {
 }
 
 fn json(e: &Ev) -> String {
-    let mut s = format!(
-        r#"{{"@timestamp":"{}","event":{{"action":"{}","stream":"{}""#,
-        Timestamp((BEGIN + e.ms) * 1_000_000),
-        e.action,
-        e.stream
-    );
+    let mut s = format!(r#"{{"@timestamp":"{}","event":{{"action":"{}","stream":"{}""#, Timestamp((BEGIN + e.ms) * 1_000_000), e.action, e.stream);
     if let Some(m) = e.module {
         s += &format!(r#","module":"{m}""#);
     }
@@ -278,7 +272,7 @@ fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) 
             if let Output::Alert(s, a) = o {
                 let open = told.insert(a.delivery, *s);
                 match s {
-                    Step::Opened => assert_eq!(open, None, "an alert opens once"),
+                    Step::Opened => assert!(matches!(open, None | Some(Step::Withdrawn)), "an alert opens once, or again when it was withdrawn"),
                     Step::Amended | Step::Withdrawn => assert!(matches!(open, Some(Step::Opened | Step::Amended)), "{s:?} after {open:?}"),
                     Step::Final => assert!(!matches!(open, Some(Step::Final)), "final once"),
                     Step::Updated => {}
@@ -308,7 +302,11 @@ fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) 
         .into_iter()
         .map(|a| {
             let ms = |t: Timestamp| t.0 / 1_000_000 - BEGIN;
-            let evidence = a.evidence.iter().map(|e| order[e.seq as usize - 1]).collect();
+            let mut evidence: Vec<usize> = a.evidence.iter().map(|e| order[e.seq as usize - 1]).collect();
+            if &*rules.rules[a.rule].id == "i-skew" {
+                // Its steps may stand backwards at one instant; which of them comes first says nothing.
+                evidence.sort_unstable();
+            }
             let key = a.keys.iter().map(|(_, s)| text(s)).collect();
             (ms(a.ts), rules.rules[a.rule].id.to_string(), key, a.count, ms(a.first), ms(a.last), evidence)
         })
@@ -347,7 +345,11 @@ fn naive(all: &[Ev]) -> BTreeSet<Told> {
     for (i, e) in all.iter().enumerate() {
         let seen = Seen { ms: e.ms, event: i, stream: e.stream, of: None, action: e.action, module: e.module, host: e.host, bytes: e.bytes };
         let mut users: Vec<&str> = Vec::new();
-        e.users.iter().for_each(|u| if !users.contains(u) { users.push(u) });
+        e.users.iter().for_each(|u| {
+            if !users.contains(u) {
+                users.push(u)
+            }
+        });
         n.take(&seen, &users);
     }
     n.told.into_iter().collect()
@@ -602,7 +604,7 @@ fn check(rules: &Arc<RuleSet>, seed: u64) -> usize {
 }
 
 /// The seeds that `VIGILD_SEEDS=A..B` names, else these.
-pub fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let named = std::env::var("VIGILD_SEEDS").ok();
     let parsed = named.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
     parsed.unwrap_or(default)
@@ -611,8 +613,16 @@ pub fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
 #[test]
 fn sorted_shuffled_and_naive_give_the_same_final_alerts() {
     let rules = rules();
-    let seeds = seeds(0..10_000);
-    let n = seeds.end - seeds.start;
-    let alerts: usize = seeds.map(|s| check(&rules, s)).sum();
-    assert!(alerts as u64 > n, "streams that make no alerts show nothing");
+    let alerts: usize = (0..10_000).map(|s| check(&rules, s)).sum();
+    assert!(alerts > 10_000, "streams that make no alerts show nothing");
+}
+
+/// `tests/run --long streams --seeds A..B`.
+#[test]
+#[ignore = "a campaign, run by hand over a range of seeds"]
+fn long_streams() {
+    let rules = rules();
+    let seeds = seeds(10_000..1_000_000);
+    let alerts: usize = seeds.clone().map(|s| check(&rules, s)).sum();
+    eprintln!("streams {}..{}: {alerts} alerts agree", seeds.start, seeds.end);
 }

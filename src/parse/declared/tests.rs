@@ -248,37 +248,3 @@ proptest! {
         });
     }
 }
-
-#[test]
-#[ignore = "a measurement: run in release"]
-fn a_million_lines_of_sshd_in_a_second() {
-    let w = world(&files());
-    let wanted = ["event.action", "event.outcome", "event.category", "client.ip", "user.name", "event.module"];
-    let layout = Layout::of(&w.schema, wanted.iter().filter_map(|n| w.schema.get(n)));
-    let mut parsers = Parsers::new(&w.schema, &layout, &w.formats);
-    let lines = [
-        "Failed password for root from 203.0.113.9 port 42310 ssh2",
-        "Failed password for invalid user admin from 203.0.113.9 port 42311 ssh2",
-        "Connection closed by authenticating user root 203.0.113.9 port 42320 [preauth]",
-        "Accepted publickey for deploy from 192.0.2.10 port 50122 ssh2: ED25519 SHA256:Zk1mQx0p7TQd3n0pL0Yt6w0V3c5bq8fWmYyF8o1xZ2c",
-        "Invalid user oracle from 203.0.113.9 port 42319",
-    ];
-    let mut batch = Batch::default();
-    lines.iter().for_each(|l| batch.push(l.as_bytes(), false));
-    let (mut arena, mut slots) = (Arena::default(), vec![Slot::Missing; layout.len()]);
-    let ctx = Context { zone: &TimeZone::UTC, near: event::Timestamp(0), named: false, estate: &w.estate };
-    let env = Envelope { app: Some(b"sshd"), ..Envelope::default() };
-    let (rounds, start) = (200_000, std::time::Instant::now());
-    for _ in 0..rounds {
-        arena.clear();
-        for r in &batch.records {
-            let record = batch.record(*r);
-            let i = parsers.recognise(Some(&env), record).expect("sshd");
-            let mut out = Out::new(&batch.bytes, &mut arena, &mut slots, &layout, None);
-            parsers.parse(i, &ctx, Some(&env), record, &mut out).expect("a line of sshd");
-        }
-    }
-    let rate = (rounds * lines.len()) as f64 / start.elapsed().as_secs_f64();
-    println!("{rate:.0} lines/s");
-    assert!(rate > 1e6 || cfg!(debug_assertions), "{rate:.0} lines/s");
-}

@@ -116,7 +116,7 @@ impl<'r> Json<'r> {
     }
 
     /// A slot for a string, a number's text or a truth value's word.
-    #[inline]
+    #[inline(never)]
     pub fn str_slot(&self, out: &mut Out<'_>) -> Slot {
         match *self {
             Json::Str(s) | Json::Number(s) => out.text(s),
@@ -169,9 +169,18 @@ impl<'r> Json<'r> {
     }
 
     /// Writes a string, a number's text or a truth value's word to a text field.
-    #[inline]
+    #[inline(always)]
     pub fn put_str(&self, f: Field, out: &mut Out<'_>) {
-        if *self != Json::Missing && out.wants(f) {
+        match *self {
+            Json::Missing => {}
+            Json::Str(s) => out.str(f, s),
+            _ => self.put_other(f, out),
+        }
+    }
+
+    #[inline(never)]
+    fn put_other(&self, f: Field, out: &mut Out<'_>) {
+        if out.wants(f) {
             let s = self.str_slot(out);
             if s != Slot::Missing {
                 out.put(f, s);

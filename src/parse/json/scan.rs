@@ -15,12 +15,14 @@ struct Known {
     len: u32,
     /// Where it leads; [`NONE`] for a key that nobody asked for.
     child: u16,
-    /// The key that followed last time, and the one before that: kinds of records alternate in a stream.
-    next: u16,
+    /// The key that followed last time in a record of the same kind, and one that followed before.
+    next: [u16; LANES],
     other: u16,
 }
 
 const ROOM: usize = 32;
+/// So many kinds of records are told apart in guessing the next key.
+const LANES: usize = 16;
 /// So many keys that nobody asked for are remembered in one object, to be passed over quickly.
 const LEARN: usize = 64;
 
@@ -34,7 +36,7 @@ impl Known {
         text.get_mut(key.len()..len)?.copy_from_slice(b"\":");
         mask[..len].fill(0xff);
         let words = |b: &[u8; ROOM]| std::array::from_fn(|i| lex::word(b, i * 8).unwrap_or(0));
-        Some(Known { word: words(&text), mask: words(&mask), len: len as u32, child, next: NONE, other: NONE })
+        Some(Known { word: words(&text), mask: words(&mask), len: len as u32, child, next: [NONE; LANES], other: NONE })
     }
 
     #[inline(always)]
@@ -112,7 +114,7 @@ impl Table {
         if self.keys.len() >= self.asked + LEARN {
             self.keys.truncate(self.asked);
             for k in &mut self.keys {
-                (k.next, k.other) = (NONE, NONE);
+                (k.next, k.other) = ([NONE; LANES], NONE);
             }
             self.first = NONE;
             self.rehash();
@@ -145,10 +147,15 @@ struct Token {
 impl Token {
     #[inline(always)]
     fn json<'r>(&self, record: &'r [u8]) -> Json<'r> {
+        if self.kind == Kind::Missing {
+            return Json::Missing;
+        }
         let Some(s) = record.get(self.at as usize..self.end as usize) else { return Json::Missing };
+        if self.kind == Kind::Str {
+            return Json::Str(s);
+        }
         match self.kind {
-            Kind::Missing => Json::Missing,
-            Kind::Str => Json::Str(s),
+            Kind::Missing | Kind::Str => Json::Missing,
             Kind::Escaped => Json::Escaped(s),
             Kind::Object => Json::Object(s),
             Kind::Array => Json::Array(s),
@@ -191,6 +198,11 @@ fn read(b: &[u8], at: usize, depth: usize) -> Result<(Token, usize), lex::Bad> {
     Ok((Token { at: start as u32, end: stop as u32, kind }, end))
 }
 
+fn lane(kind: &[u8]) -> usize {
+    let h = kind.iter().take(8).fold(kind.len() as u64, |h, c| h << 8 ^ h >> 56 ^ *c as u64);
+    (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Item {
     id: PathId,
@@ -213,6 +225,9 @@ pub struct Scanner {
     objects: u64,
     left_out: u64,
     scratch: Vec<u8>,
+    /// The path whose value tells the kind of a record, and the lane of the record's kind.
+    guide: PathId,
+    lane: usize,
 }
 
 impl Default for Scanner {
@@ -241,13 +256,22 @@ impl Scanner {
             objects: 0,
             left_out: 0,
             scratch: Vec::new(),
+            guide: NONE,
+            lane: 0,
         }
+    }
+
+    /// Names the path whose value tells the kind of a record, where kinds have keys in an order of their own. It changes
+    /// the speed and nothing else.
+    pub fn kinds_by(&mut self, id: PathId) {
+        self.guide = id;
     }
 
     /// Reads a whole JSON text. It accepts what serde_json accepts as `IgnoredAny` up to [`Scanner::MAX_DEPTH`]; of
     /// equal keys the last wins.
     pub fn scan(&mut self, record: &[u8]) -> Result<(), ParseError> {
         self.found.fill(Token::default());
+        self.lane = 0;
         if !self.items.is_empty() {
             self.items.clear();
             self.counts.fill(0);
@@ -337,7 +361,7 @@ impl Scanner {
             if let Some(k) = found {
                 at += 1 + k.len as usize;
                 child = k.child;
-                (last, guess) = (guess, k.next);
+                (last, guess) = (guess, k.next[self.lane & (LANES - 1)]);
             } else {
                 (at, child, guess) = self.key(b, at + 1, t, &mut last)?;
             }
@@ -349,6 +373,9 @@ impl Scanner {
                     let (token, end) = read(b, at, depth + 1)?;
                     self.found[slot] = token;
                     at = end;
+                    if slot == self.guide as usize {
+                        self.lane = lane(&b[token.at as usize..token.end as usize]);
+                    }
                 }
                 Some(_) => {
                     let met = &mut self.met[child as usize];
@@ -378,6 +405,7 @@ impl Scanner {
         if b.get(colon) != Some(&b':') {
             return Err(bad(lex::COLON, colon));
         }
+        let lane = self.lane & (LANES - 1);
         let table = &mut self.tables[t];
         let (place, child) = if escaped {
             self.scratch.clear();
@@ -389,11 +417,13 @@ impl Scanner {
         let mut next = NONE;
         if place != NONE {
             match table.keys.get_mut(*last as usize) {
-                Some(k) => (k.other, k.next) = (k.next, place),
+                Some(k) => {
+                    k.other = std::mem::replace(&mut k.next[lane], place);
+                }
                 None if *last == NONE => table.first = place,
                 None => {}
             }
-            next = table.keys[place as usize].next;
+            next = table.keys[place as usize].next[lane];
             *last = place;
         }
         Ok((colon + 1, child, next))

@@ -26,29 +26,6 @@ pub(in crate::parse) fn event(
     Ok(String::from_utf8(line).unwrap())
 }
 
-/// Checks a folder of `parsers/`: every record of its samples becomes the event on the same line beside it. With `BLESS` set
-/// in the environment the events are written instead, to be read with care.
-pub(in crate::parse) fn samples(folder: &str, mut parse: impl FnMut(&Schema, &str) -> Result<String, ParseError>) {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("parsers").join(folder).join("samples");
-    let schema = Schema::default();
-    let mut files = 0;
-    for file in std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path()).filter(|f| f.extension().is_some_and(|e| e == "log")) {
-        files += 1;
-        let text = std::fs::read_to_string(&file).unwrap();
-        let got: Vec<String> = text.lines().map(|l| parse(&schema, l).unwrap_or_else(|e| panic!("{}: {e}: {l}", file.display()))).collect();
-        let beside = file.with_extension("json");
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&beside, got.join("\n") + "\n").unwrap();
-        }
-        let want = std::fs::read_to_string(&beside).unwrap();
-        for (i, (g, w)) in got.iter().zip(want.lines()).enumerate() {
-            assert_eq!(g, w, "{} line {}", file.display(), i + 1);
-        }
-        assert_eq!(got.len(), want.lines().count(), "{}", file.display());
-    }
-    assert!(files > 0, "no samples of {folder}");
-}
-
 fn scan(paths: &[&str], record: &str) -> Result<Vec<String>, ParseError> {
     let mut p = Paths::default();
     let ids: Vec<PathId> = paths.iter().map(|s| p.add(s)).collect();

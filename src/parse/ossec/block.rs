@@ -108,11 +108,11 @@ fn entities<'a>(body: &'a [u8], values: &mut [&'a [u8]; 7]) -> &'a [u8] {
         from = i + 1;
         at += n;
     }
-    if body[at..].trim_ascii().is_empty() {
-        if let Some((i, start)) = last {
-            values[i] = &[];
-            return &body[start..];
-        }
+    if body[at..].trim_ascii().is_empty()
+        && let Some((i, start)) = last
+    {
+        values[i] = &[];
+        return &body[start..];
     }
     &body[at..]
 }

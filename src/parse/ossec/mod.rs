@@ -125,11 +125,11 @@ impl Parser {
             return block::parse(record, own, out);
         }
         let (mut time, mut manager, mut rest) = (env.and_then(|e| e.time), env.and_then(|e| e.host).unwrap_or_default(), record);
-        if env.is_none() {
-            if let Some((when, host, message)) = csyslog::bare(record) {
-                (manager, rest) = (host, message);
-                time = when.nearest(ctx.zone, ctx.near);
-            }
+        if env.is_none()
+            && let Some((when, host, message)) = csyslog::bare(record)
+        {
+            (manager, rest) = (host, message);
+            time = when.nearest(ctx.zone, ctx.near);
         }
         if rest.first() == Some(&b'{') {
             return match json::is_syslog(rest) {

@@ -162,10 +162,11 @@ fn put<'a>(to: &mut &'a [u8], v: &'a [u8]) {
 /// `'a' to 'b'` or `'a', now it is 'b'`.
 pub(super) fn pair<'a>(to: &mut [&'a [u8]; 2], b: &'a [u8]) {
     let cut = memmem::find(b, b"' to '").map(|i| (i, 6)).or_else(|| memmem::find(b, b"', now it is '").map(|i| (i, 14)));
-    if let Some((i, n)) = cut {
-        if to[0].is_empty() && to[1].is_empty() {
-            *to = [unquote(&b[..i]), unquote(&b[i + n..])];
-        }
+    if let Some((i, n)) = cut
+        && to[0].is_empty()
+        && to[1].is_empty()
+    {
+        *to = [unquote(&b[..i]), unquote(&b[i + n..])];
     }
 }
 
