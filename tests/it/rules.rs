@@ -32,6 +32,23 @@ fn loaded(estate: &Estate) -> (RuleSet, declared::Formats) {
     (set, formats)
 }
 
+/// The records of a file: lines, and OSSEC's blocks, which end with an empty line.
+fn records(file: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut block = false;
+    for line in file.lines() {
+        match all.last_mut() {
+            Some(last) if block && !line.is_empty() => *last += &format!("\n{line}"),
+            _ if line.is_empty() => block = false,
+            _ => {
+                block = line.starts_with("** ");
+                all.push(line.to_owned());
+            }
+        }
+    }
+    all
+}
+
 /// The ids of the alerts that these files give together, sorted; formats are recognised.
 fn alerts(estate: Estate, files: &[&str]) -> Vec<String> {
     let (set, formats) = loaded(&estate);
@@ -44,7 +61,7 @@ fn alerts(estate: Estate, files: &[&str]) -> Vec<String> {
         let stream = format!("file {i}");
         let ctx = Context { zone: &zone, near, named: false, estate: &estate };
         let origin = Origin { ctx, format: None, stream: &stream, lateness: FILE_LATENESS, received: None };
-        for record in file.split("\n\n").flat_map(|b| if b.starts_with("** ") { vec![b] } else { b.lines().collect() }) {
+        for record in records(file) {
             let mut batch = Batch::default();
             batch.push(record.as_bytes(), false);
             let seen = worker.record(&batch, batch.records[0], &origin, &mut said);
@@ -250,4 +267,33 @@ fn the_scanners_of_the_estate_are_excepted_by_their_tag() {
     let line = |ip: &str| format!("{ip} - - [23/Nov/2026:05:00:00 +0000] \"GET /.git/config HTTP/1.1\" 200 612 \"-\" \"sqlmap/1.8\"\n");
     assert_eq!(alerts(prod(), &[&line("203.0.113.9")]), ["scanner-tool", "sensitive-path-probe-hit"]);
     assert_eq!(alerts(prod(), &[&line("203.0.113.200")]), Vec::<String>::new());
+}
+
+/// A rollout as the tools tell it, blocked attacks of the internet among it.
+const ROLLOUT: &str = r#"** Alert 1795413600.101: - local,git,
+2026 Nov 23 06:00:00 vm-devops->/var/log/git.log
+Rule: 100201 (level 3) -> 'Git commit detected'
+User: alice
+Nov 23 06:00:00 vm-devops git: push to react-app main
+
+{"ref":"refs/heads/main","before":"6113728f27ae82c7b1a177c8d03f9e96e0adf246","after":"0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c","created":false,"deleted":false,"forced":false,"compare":"https://github.com/example/react-app/compare/6113728f27ae...0d1a26e67d8f","commits":[],"head_commit":null,"repository":{"full_name":"example/react-app","pushed_at":1795413601},"pusher":{"name":"alice"},"sender":{"login":"alice"}}
+{"type":"PUSH_ARTIFACT","occur_at":1795413620,"operator":"ci","event_data":{"resources":[{"digest":"sha256:d72f37f783ed6a8d58ac70b4db052707d1ec9d4ea010ef5ccd84652faf9ed844","tag":"v2.1.7","resource_url":"harbor.example.net/prod/react-app:v2.1.7"}],"repository":{"name":"react-app","namespace":"prod","repo_full_name":"prod/react-app","repo_type":"private"}}}
+{"type":"SCANNING_COMPLETED","occur_at":1795413640,"operator":"auto","event_data":{"resources":[{"digest":"sha256:d72f37f783ed6a8d58ac70b4db052707d1ec9d4ea010ef5ccd84652faf9ed844","tag":"v2.1.7","resource_url":"harbor.example.net/prod/react-app:v2.1.7","scan_overview":{"application/vnd.security.vulnerability.report; version=1.1":{"scan_status":"Success","severity":"Low","summary":{"total":2,"fixable":0,"summary":{"Low":2}}}}}],"repository":{"name":"react-app","namespace":"prod","repo_full_name":"prod/react-app","repo_type":"private"}}}
+{"time":"2026-11-23T06:01:00Z","type":"response","auth":{"display_name":"approle-deploy","policies":["deploy"],"token_type":"service"},"request":{"id":"24ac580b","operation":"update","mount_type":"database","path":"database/rotate-role/deploy","remote_address":"10.0.1.20"},"response":{"mount_type":"database"}}
+{"argocd":{"trigger":"on-sync-running","app":"react-app","project":"prod","revision":"0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c","sync":"OutOfSync","health":"Healthy","phase":"Running","startedAt":"2026-11-23T06:02:00Z","initiatedBy":"alice","namespace":"web","images":[]}}
+11/23/2026-06:02:10.000000  [**] [1:2013504:6] ET POLICY GNU/Linux APT User-Agent Outbound likely related to package management [**] [Classification: Not Suspicious Traffic] [Priority: 3] {TCP} 10.0.1.10:4711 -> 198.51.100.9:80
+2026-11-23 06:02:20,101 fail2ban.filter         [801]: INFO    [sshd] Found 203.0.113.9 - 2026-11-23 06:02:20
+203.0.113.9 - - [23/Nov/2026:06:02:30 +0000] "GET /.git/config HTTP/1.1" 404 153 "-" "Mozilla/5.0"
+** Alert 1795413780.105: mail  - ossec,syscheck,
+2026 Nov 23 06:03:00 vm-prod->syscheck
+Rule: 550 (level 7) -> 'Integrity checksum changed.'
+Integrity checksum changed for: '/var/www/html/app.js'
+
+/var/www/html/app.js: OK
+{"argocd":{"trigger":"on-deployed","app":"react-app","project":"prod","revision":"0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c","sync":"Synced","health":"Healthy","phase":"Succeeded","startedAt":"2026-11-23T06:02:00Z","finishedAt":"2026-11-23T06:04:00Z","initiatedBy":"alice","namespace":"web","images":["harbor.example.net/prod/react-app:v2.1.7"]}}
+"#;
+
+#[test]
+fn a_rollout_is_one_deployment_and_nothing_else() {
+    assert_eq!(alerts(prod(), &[ROLLOUT]), ["deployment-started"]);
 }
