@@ -55,6 +55,8 @@ struct Told {
     message: String,
     /// `opened`, `amended`, `final`, …
     step: String,
+    /// How many had been told before it.
+    place: usize,
 }
 
 /// A line of the alerts file: the alert's id, and what it says.
@@ -74,6 +76,7 @@ fn told(line: &str) -> Option<(String, Told)> {
             key: key.map(|k| k.values().map(plain).collect::<Vec<_>>().join(", ")).unwrap_or_default(),
             message: s("/message"),
             step: s("/alert/step"),
+            place: 0,
         },
     ))
 }
@@ -132,14 +135,15 @@ impl Teller {
         }
         self.daemon.ingest(format, group)?;
         self.sent += *n;
-        (group.clear(), *n = 0);
+        group.clear();
+        *n = 0;
         self.listen()
     }
 
     /// Tells the alerts that have been written.
     fn listen(&mut self) -> Result<(), Failure> {
         for line in self.daemon.alerts()? {
-            let Some((id, a)) = told(&line) else {
+            let Some((id, mut a)) = told(&line) else {
                 self.wrong.push(format!("an alert line is not JSON: {}", safe(&line)));
                 continue;
             };
@@ -147,6 +151,7 @@ impl Teller {
                 self.wrong.push(format!("the daemon complains of itself: {} ({})", a.rule, safe(&a.message)));
             }
             let new = !self.alerts.contains_key(&id);
+            a.place = self.alerts.get(&id).map_or(self.alerts.len(), |b| b.place);
             if new {
                 self.fired.push(a.rule.clone());
                 let severity = format!("{}{}", a.severity, if a.signal { " (signal)" } else { "" });
@@ -255,7 +260,8 @@ impl Teller {
     /// The alerts in order, the metrics, and what was counted.
     fn sum_up(&mut self) -> Result<(), Failure> {
         let mut all: Vec<&Told> = self.alerts.values().filter(|a| a.step != "withdrawn").collect();
-        all.sort_by(|a, b| (&a.ts, &a.rule, &a.key).cmp(&(&b.ts, &b.rule, &b.key)));
+        // What rests on another alert of the same instant comes after it.
+        all.sort_by(|a, b| (&a.ts, a.place).cmp(&(&b.ts, b.place)));
         let wide = |f: fn(&Told) -> &str, name: &str| all.iter().map(|a| f(a).chars().count()).chain([name.len()]).max().unwrap_or(0);
         let (rules, keys) = (wide(|a| &a.rule, "rule"), wide(|a| &a.key, "key"));
         let mut out = format!("\n{}\n\n", self.paint.with("1", "Alerts"));

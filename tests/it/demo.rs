@@ -1,6 +1,8 @@
 //! `vigild demo` as a user runs it: the story is told, in time, by a real daemon, with the alerts in the right order.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use vigild::demo::night::{Entry, night};
@@ -78,11 +80,12 @@ fn the_release_night_is_told_and_ends_with_the_attacks_alerts_in_order() {
             " ssh-bruteforce ",
             " login-after-bruteforce ",
             " webshell-chain ",
+            " kill-chain-host ",
             " persistence-file ",
+            " deployment-abuse ",
             " shell-spawned-by-server ",
         ],
     );
-    in_order(table, &[" webshell-chain ", " kill-chain-host "]);
     assert!(table.contains("\nsecurity_events_total{type=\"deployment\"} 1"), "{table}");
     assert!(table.contains("\ncontainer_security_scan_score{image=\"react-app:v2.1.7\"} 0.98\n"), "{table}");
     assert!(table.contains(" records, 0 late; "), "{table}");
@@ -138,4 +141,24 @@ fn the_harmless_events_change_nothing() {
     let quiet = replay(night().into_iter().filter(|e| e.story));
     assert_eq!(quiet, replay(night().into_iter()));
     assert!(quiet.iter().any(|a| a.0 == "shell-spawned-by-server"), "{quiet:?}");
+}
+
+#[test]
+fn it_stays_when_asked_and_takes_its_daemon_along_when_told_to_stop() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut c = Command::new(env!("CARGO_BIN_EXE_vigild"));
+    let mut child = c.args(["demo", "--stay"]).env("TMPDIR", dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let http = lines.find_map(|l| l.trim().strip_prefix("metrics  http://")?.strip_suffix("/metrics").map(str::to_owned)).expect("an address");
+    let token = lines.find_map(|l| l.trim().strip_prefix("token    ").map(str::to_owned)).expect("a path");
+    assert_eq!(std::fs::read_to_string(token).expect("a token").trim().len(), 64);
+    let mut s = TcpStream::connect(&http).expect("it listens");
+    s.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    s.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("it runs").success());
+    assert!(child.wait().expect("a child").success());
+    assert!(TcpStream::connect(&http).is_err(), "nobody listens any more");
+    assert!(std::fs::read_dir(dir.path()).expect("a folder").next().is_none());
 }
