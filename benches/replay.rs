@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ROUNDS: usize = 3;
 /// Clock ticks a second in /proc; 100 on every Linux that is built today.
@@ -29,15 +29,15 @@ struct Run {
 }
 
 /// Runs a command, and reads what it used from /proc before it is reaped.
+#[allow(clippy::disallowed_methods)] // It waits for a process.
 fn run(command: &mut Command, dir: &Path) -> Run {
     let (out, err) = (dir.join("out"), dir.join("err"));
     command.stdout(File::create(&out).expect("a file in the temporary folder"));
     command.stderr(File::create(&err).expect("a file in the temporary folder")).stdin(Stdio::null());
-    let begun = Instant::now();
+    let begun = vigild::clock::monotonic();
     let mut child = command.spawn().expect("the binary starts");
-    let (mut peak, mut cpu) = (0.0f64, 0.0f64);
-    let wall;
-    loop {
+    let mut peak = 0.0f64;
+    let (wall, cpu) = loop {
         let proc = PathBuf::from(format!("/proc/{}", child.id()));
         if let Some(kib) = fs::read_to_string(proc.join("status"))
             .ok()
@@ -48,14 +48,13 @@ fn run(command: &mut Command, dir: &Path) -> Run {
         let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
         if let (Some(&state), Some(u), Some(s)) = (fields.first(), fields.get(11), fields.get(12)) {
-            cpu = (u.parse::<f64>().unwrap_or(0.0) + s.parse::<f64>().unwrap_or(0.0)) / TICKS;
+            let cpu = (u.parse::<f64>().unwrap_or(0.0) + s.parse::<f64>().unwrap_or(0.0)) / TICKS;
             if state == "Z" {
-                wall = begun.elapsed().as_secs_f64();
-                break;
+                break (begun.elapsed().as_secs_f64(), cpu);
             }
         }
         std::thread::sleep(Duration::from_millis(2));
-    }
+    };
     let status = child.wait().expect("the child is reaped");
     let summary = fs::read_to_string(&err).unwrap_or_default();
     assert!(status.success(), "replay failed: {summary}");

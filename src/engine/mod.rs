@@ -146,6 +146,9 @@ struct RuleState {
 /// The bookkeeping of one group in the table, beside its key and its heap.
 const GROUP_BYTES: usize = 192;
 
+/// Keys of an event, and keys with the steps that they fill: reused from event to event.
+type KeyScratch = (Vec<Arc<[u8]>>, Vec<(Arc<[u8]>, u32)>);
+
 /// See the module.
 pub struct Engine {
     rules: Arc<RuleSet>,
@@ -167,7 +170,7 @@ pub struct Engine {
     matched: Vec<crate::rule::compile::Hit>,
     scratch: Vec<u8>,
     made: Vec<Hit>,
-    keys: (Vec<Arc<[u8]>>, Vec<(Arc<[u8]>, u32)>),
+    keys: KeyScratch,
     row: (Arena, Vec<Slot>),
 }
 
@@ -396,10 +399,10 @@ impl Engine {
             let kept = hit::keep(ev, &plan.kept);
             // A cooldown of other fields than the (missing) `by` has keys of its own.
             let mut quiets = Vec::new();
-            if let crate::rule::Rearm::Cooldown { by: Some(by), .. } = &rule.rearm {
-                if rule.by.is_empty() {
-                    hit::keys(ev, by, true, &mut self.scratch, &mut self.counters.keys_left_out, &mut quiets);
-                }
+            if let crate::rule::Rearm::Cooldown { by: Some(by), .. } = &rule.rearm
+                && rule.by.is_empty()
+            {
+                hit::keys(ev, by, true, &mut self.scratch, &mut self.counters.keys_left_out, &mut quiets);
             }
             let mut ord = 0;
             for (key, mask) in keys.drain(..).take(hit::MAX_KEYS) {
