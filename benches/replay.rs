@@ -77,6 +77,7 @@ fn distinct(lines: &[u8], mark: &str, before: &str, after: u8) -> usize {
     lines.split(|c| *c == b'\n').filter_map(of).collect::<BTreeSet<_>>().len()
 }
 
+#[allow(clippy::disallowed_methods)] // Its size is the bencher's word, no setting of vigild's.
 fn main() {
     let bytes = std::env::var("VIGILD_BENCH_MB").ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(100) << 20;
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
