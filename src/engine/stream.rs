@@ -134,7 +134,8 @@ impl Streams {
         let mark = received.map_or(ts, |r| r.min(ts)).minus(s.lateness);
         if s.mark.is_none_or(|m| mark > m) {
             // Only the stream that held the watermark back can let it go: with many streams most arrivals cost nothing.
-            self.stale |= s.mark.is_none_or(|m| m <= self.least) || s.moved == Timestamp::MAX;
+            // Or one that goes so far ahead that another trails.
+            self.stale |= s.mark.is_none_or(|m| m <= self.least) || s.moved == Timestamp::MAX || self.live && mark > self.least.plus(TRAILS);
             s.mark = Some(mark);
             s.fresh = true;
         }
