@@ -85,7 +85,7 @@ fn main() {
     let checks = [
         ("eve", check_rule("checked", r#"event.dataset == "suricata.alert""#, "rule.name")),
         ("fail2ban", check_rule("checked", r#"event.module == "fail2ban" and event.action == "ban""#, "rule.name")),
-        ("ossec", check_rule("checked", r#"event.module == "ossec""#, "rule.id")),
+        ("ossec", check_rule("checked", r#"event.module == "ossec""#, "rule.name")),
         ("sshd", check_rule("checked", r#"event.module == "sshd" and event.outcome == "failure""#, "user.name")),
     ];
     println!("{:<9} {:>6} {:>9} {:>12} {:>12} {:>9} {:>9}", "file", "rules", "records", "events/s", "per CPU s", "ns CPU", "peak MiB");
@@ -102,7 +102,7 @@ fn main() {
         let (records, alerts) = match name {
             "eve" => (memchr::memchr_iter(b'\n', &data).count(), distinct(&data, r#""event_type":"alert""#, r#""signature":""#, b'"')),
             "fail2ban" => (memchr::memchr_iter(b'\n', &data).count(), distinct(&data, "] Ban ", "NOTICE  [", b']')),
-            "ossec" => (memchr::memmem::find_iter(&data, "** Alert ").count(), distinct(&data, "Rule: ", "Rule: ", b' ')),
+            "ossec" => (memchr::memmem::find_iter(&data, "** Alert ").count(), distinct(&data, "Rule: ", "-> '", b'\'')),
             _ => (memchr::memchr_iter(b'\n', &data).count(), 5),
         };
         let file = dir.path().join(name);
