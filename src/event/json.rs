@@ -9,13 +9,15 @@ enum Node {
 }
 
 impl Node {
-    /// Puts a value at a path, the last of equal paths wins. Where a plain value stands in the way of an object, the
+    /// Puts a value at a path, the last of equal paths wins, but not over fields below it. Where a plain value stands in the way of an object, the
     /// rest of the path is a dotted key beside it.
     fn insert(&mut self, path: &[String], text: Vec<u8>) {
         let Node::Object(members) = self else { return };
         let [first, rest @ ..] = path else { return };
         if rest.is_empty() {
             match members.iter_mut().find(|(k, _)| k == first) {
+                // Fields that stand below have been read out of the record: they are not lost to a plain value.
+                Some((_, Node::Object(_))) => {}
                 Some((_, old)) => *old = Node::Text(text),
                 None => members.push((first.clone(), Node::Text(text))),
             }
