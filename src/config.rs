@@ -763,4 +763,14 @@ idle = "soon"
             assert_eq!(bytes(s), n, "{s}");
         }
     }
+
+    #[test]
+    fn the_example_of_the_readme_is_read_without_a_complaint() {
+        let readme = include_str!("../README.md");
+        let example = readme.split("```toml\n").nth(1).and_then(|r| r.split("```").next()).expect("the README shows a configuration");
+        let (config, said) = read("README.md", example);
+        assert_eq!(said, []);
+        // HTTP is there whether it is named or not.
+        assert_eq!((config.sources.len(), config.hosts.len(), config.proxies.len()), (2, 1, 1));
+    }
 }
