@@ -1,5 +1,7 @@
 //! vigild, a security event correlation daemon. The map: a record meets the modules in this order.
 
+#![forbid(unsafe_code)]
+
 // The core: synchronous, no runtime, file, socket, clock, randomness or logging.
 pub mod alert;
 pub mod diag;

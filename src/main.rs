@@ -1,5 +1,7 @@
 //! argv in, exit code out.
 
+#![forbid(unsafe_code)]
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use vigild::cli::{self, Failure};
