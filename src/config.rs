@@ -165,6 +165,8 @@ pub struct State {
     pub budget: usize,
     /// Groups of one rule that does not say otherwise.
     pub keys_per_rule: usize,
+    /// Matches that wait for the watermark, all rules together.
+    pub waiting: usize,
 }
 
 /// The default port of syslog, on loopback.
@@ -185,7 +187,7 @@ impl Default for Config {
             http: HTTP,
             sources: vec![Source::syslog(SYSLOG), Source::http()],
             limits: Limits::default(),
-            state: State { budget: 128 << 20, keys_per_rule: 100_000 },
+            state: State { budget: 128 << 20, keys_per_rule: 100_000, waiting: 200_000 },
             alerts: None,
             provisional: true,
         }
@@ -467,9 +469,10 @@ impl Reader<'_> {
             self.limits(t, &mut c.limits);
         }
         if let Some(t) = self.table(root, "state") {
-            self.keys(t, "`[state]`", &["budget", "keys_per_rule"]);
+            self.keys(t, "`[state]`", &["budget", "keys_per_rule", "waiting"]);
             self.size(t, "budget", 1 << 20..1 << 40, &mut c.state.budget);
             self.size(t, "keys_per_rule", 1000..100_000_000, &mut c.state.keys_per_rule);
+            self.size(t, "waiting", 1000..100_000_000, &mut c.state.waiting);
         }
         if let Some(t) = self.table(root, "alerts") {
             self.keys(t, "`[alerts]`", &["file", "provisional"]);

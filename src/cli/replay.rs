@@ -67,7 +67,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Arc::new(loaded.rules),
         &loaded.formats,
         loaded.estate.clone(),
-        Options { budget: loaded.config.state.budget, keys: loaded.config.state.keys_per_rule, ..Options::default() },
+        Options {
+            budget: loaded.config.state.budget,
+            keys: loaded.config.state.keys_per_rule,
+            waiting: loaded.config.state.waiting,
+            ..Options::default()
+        },
     );
     let streams: Vec<String> = inputs.iter().map(|i| i.stream.clone()).collect();
     let (zone, estate) = (loaded.zone.clone(), loaded.estate.clone());

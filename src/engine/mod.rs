@@ -6,7 +6,7 @@
 //! the waiting matches of a key to a copy of its state and tells what would fire, amends and withdraws.
 //!
 //! Bounds: `keys` groups a rule and [`Options::budget`] bytes in all, beyond which the least recently touched group goes;
-//! [`Options::pending`] waiting matches a key, beyond which the oldest become final early. All are counted.
+//! [`Options::pending`] waiting matches a key and [`Options::waiting`] in all, beyond which the oldest become final early. All are counted.
 
 pub mod collect;
 mod early;
@@ -53,13 +53,15 @@ pub struct Options {
     pub keys: usize,
     /// Waiting matches a key.
     pub pending: usize,
+    /// Waiting matches in all.
+    pub waiting: usize,
     /// Seed of the hashes: the log's.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { provisional: false, live: false, budget: 128 << 20, keys: 100_000, pending: 256, seed: 0 }
+        Options { provisional: false, live: false, budget: 128 << 20, keys: 100_000, pending: 256, waiting: 200_000, seed: 0 }
     }
 }
 
@@ -160,6 +162,8 @@ pub struct Engine {
     plans: Vec<Plan>,
     states: Vec<RuleState>,
     queues: Vec<Queue>,
+    /// For each level the place up to which hits became final early because too many waited in all.
+    floors: Vec<Option<Pos>>,
     hits: Vec<Option<Hit>>,
     free: Vec<u32>,
     units: HashMap<(u32, Arc<[u8]>), Unit, FixedState>,
@@ -206,6 +210,7 @@ impl Engine {
             plans,
             states,
             queues: (0..levels).map(|_| Queue::default()).collect(),
+            floors: vec![None; levels],
             hits: Vec::new(),
             free: Vec::new(),
             units: HashMap::with_hasher(FixedState::with_seed(seed)),
@@ -270,6 +275,7 @@ impl Engine {
             self.hits_of(ev, &matched, &pos, content, meta.seq, None, &mut hits);
             self.take_in(&mut hits, meta.arrival.late, out);
             self.made = hits;
+            self.relieve(out);
         }
         self.matched = matched;
         self.advance(out);
@@ -337,6 +343,22 @@ impl Engine {
                 }
                 self.free.push(slot);
             }
+        }
+    }
+
+    /// Too many hits wait in all, as when a flood has a new key for each event: the oldest of the fullest level become
+    /// final now, and what comes before them is counted and left out.
+    fn relieve(&mut self, out: &mut Vec<Output>) {
+        while self.waiting() > self.options.waiting {
+            let Some(level) = (0..self.queues.len()).max_by_key(|&l| self.queues[l].len()) else { return };
+            let Some(slot) = self.queues[level].pop(Timestamp::MAX) else { return };
+            if let Some(h) = self.hits[slot as usize].take() {
+                self.floors[level] = Some(h.pos.clone());
+                self.counters.final_early += 1;
+                self.leave_unit(&h, slot, out);
+                self.commit(h, slot, out);
+            }
+            self.free.push(slot);
         }
     }
 
@@ -429,6 +451,10 @@ impl Engine {
 
     fn enqueue(&mut self, h: Hit, out: &mut Vec<Output>) {
         let level = self.rules.rules[h.rule as usize].level.max(1) as usize - 1;
+        if self.floors[level].as_ref().is_some_and(|f| h.pos < *f) {
+            self.counters.after_final += 1;
+            return;
+        }
         if matches!(h.payload, Payload::Metric(_)) {
             let pos = h.pos.clone();
             let slot = self.keep_hit(h);

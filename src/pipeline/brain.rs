@@ -81,6 +81,7 @@ impl Brain {
             live: true,
             budget: config.state.budget,
             keys: config.state.keys_per_rule,
+            waiting: config.state.waiting,
             ..Options::default()
         };
         let worker = Worker::new(rules.clone(), &loaded.formats, loaded.estate.clone(), options);

@@ -617,6 +617,38 @@ fn sorted_shuffled_and_naive_give_the_same_final_alerts() {
     assert!(alerts > 10_000, "streams that make no alerts show nothing");
 }
 
+#[test]
+fn a_flood_of_keys_never_lets_more_wait_than_the_limit_and_alerts_in_order_are_the_same() {
+    let rules = rules();
+    let estate = Arc::new(Estate::default());
+    let run = |waiting: usize| {
+        let mut w = Worker::new(rules.clone(), &declared::Formats::default(), estate.clone(), Options { waiting, ..Options::default() });
+        let zone = jiff::tz::TimeZone::UTC;
+        let ctx = Context { zone: &zone, near: Timestamp(0), named: true, estate: &estate };
+        let origin = Origin { ctx, format: Some(Format::Ecs), stream: "-", lateness: FILE_LATENESS, received: None };
+        let (mut said, mut got, mut batch, mut most) = (Vec::new(), Collected::default(), Batch::default(), 0);
+        for i in 0..3000i64 {
+            // A key for each event but one, which comes back.
+            let user = if i % 100 == 0 { "slow".to_owned() } else { format!("u{i}") };
+            let line = format!(r#"{{"@timestamp":"{}","event":{{"action":"a"}},"user":{{"name":"{user}"}}}}"#, Timestamp((BEGIN + i) * 1_000_000));
+            batch.clear();
+            batch.push(line.as_bytes(), false);
+            w.record(&batch, batch.records[0], &origin, &mut said);
+            most = most.max(w.engine().waiting());
+            got.take(&mut said);
+        }
+        w.engine().finish(&mut said);
+        got.take(&mut said);
+        let early = w.engine().counters().final_early;
+        (most, early, got.finish().into_iter().map(|a| (a.id, a.count)).collect::<Vec<_>>())
+    };
+    let (_, none, want) = run(1_000_000);
+    let (most, early, got) = run(500);
+    assert!(none == 0 && early > 1000, "{none}, {early}");
+    assert!(most <= 500, "{most} waited");
+    assert!(!want.is_empty() && got == want);
+}
+
 /// `tests/run --long streams --seeds A..B`.
 #[test]
 #[ignore = "a campaign, run by hand over a range of seeds"]
