@@ -12,9 +12,11 @@ pub mod own;
 
 use crate::engine::StreamId;
 use crate::event::{Batch, Record, Span, Timestamp};
+use crate::journal::Mark;
 use crate::metrics::{Metrics, Reason, SourceMetrics};
 use crate::parse::Format;
 use brain::Brain;
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use output::Lines;
 use own::Own;
@@ -33,6 +35,8 @@ pub struct Source {
     pub zone: TimeZone,
     /// How late an event may be.
     pub lateness: Span,
+    /// Senders that are taken; none named means all.
+    pub allow: Vec<IpNet>,
     /// Its counters.
     pub metrics: SourceMetrics,
 }
@@ -74,8 +78,36 @@ pub struct Chunk {
     pub near: Timestamp,
     /// The records.
     pub batch: Batch,
-    /// Told when they are in the engine and what they set off is written.
-    pub done: Option<oneshot::Sender<()>>,
+    /// Where their source goes on behind them, durable together with them.
+    pub mark: Option<Mark>,
+    /// What becomes of them when they cannot be stored.
+    pub when_full: WhenFull,
+    /// Told when they are durable, or that they are not and will not be.
+    pub done: Option<oneshot::Sender<Stored>>,
+    /// Told when they have been through the engine.
+    pub seen: Option<oneshot::Sender<()>>,
+}
+
+/// What becomes of records for which there is no room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// They wait, and their source with them.
+    Wait,
+    /// Their sender is told that nothing was stored.
+    Refuse,
+    /// They are dropped, counted.
+    Drop,
+}
+
+/// The numbers of the first and the last record, or why nothing was stored.
+pub type Stored = Result<(u64, u64), NotStored>;
+
+/// Why records were not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStored {
+    /// There is no room on the disk.
+    #[error("the disk is full")]
+    Full,
 }
 
 enum Message {
@@ -178,6 +210,7 @@ pub struct Inbox {
 /// Open windows stay open: the end of the process is not the end of the input.
 pub fn work(mut inbox: Inbox, mut brain: Brain, mut lines: Lines, metrics: Arc<Metrics>, sources: Vec<Arc<Source>>) {
     let mut own = Own::new(sources);
+    let mut seq = 0;
     loop {
         let message = match inbox.rx.try_recv() {
             Ok(m) => m,
@@ -192,10 +225,15 @@ pub fn work(mut inbox: Inbox, mut brain: Brain, mut lines: Lines, metrics: Arc<M
         match message {
             Message::Chunk(mut chunk, room) => {
                 take(&mut chunk, &mut brain, &mut lines, &metrics);
+                let first = seq + 1;
+                seq += chunk.batch.records.len() as u64;
+                lines.flush();
+                // Whoever asked may have gone.
                 if let Some(done) = chunk.done.take() {
-                    lines.flush();
-                    // Whoever asked may have gone.
-                    let _ = done.send(());
+                    let _ = done.send(Ok((first, seq)));
+                }
+                if let Some(seen) = chunk.seen.take() {
+                    let _ = seen.send(());
                 }
                 drop(room);
                 metrics.queue_bytes.set((inbox.bytes - inbox.room.available_permits().min(inbox.bytes)) as i64);
@@ -241,11 +279,28 @@ mod tests {
     fn chunk(stream: &Arc<Stream>, len: usize) -> Chunk {
         let mut batch = Batch::default();
         batch.push(&vec![b'x'; len], false);
-        Chunk { stream: stream.clone(), format: None, received: Timestamp(0), near: Timestamp(0), batch, done: None }
+        Chunk {
+            stream: stream.clone(),
+            format: None,
+            received: Timestamp(0),
+            near: Timestamp(0),
+            batch,
+            mark: None,
+            when_full: WhenFull::Wait,
+            done: None,
+            seen: None,
+        }
     }
 
     fn stream(metrics: &Metrics) -> Arc<Stream> {
-        let source = Source { name: "s".into(), format: None, zone: TimeZone::UTC, lateness: Span::seconds(5), metrics: metrics.source("s") };
+        let source = Source {
+            name: "s".into(),
+            format: None,
+            zone: TimeZone::UTC,
+            lateness: Span::seconds(5),
+            allow: Vec::new(),
+            metrics: metrics.source("s"),
+        };
         Stream::new("s".into(), Arc::new(source))
     }
 

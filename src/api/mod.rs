@@ -220,6 +220,7 @@ fn refuse(why: Refused) -> Response {
         Refused::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refused::NotGzip(_) => StatusCode::BAD_REQUEST,
         Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Refused::Full => StatusCode::INSUFFICIENT_STORAGE,
         Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut r = problem(status, format!("{why}; nothing was taken"));

@@ -11,14 +11,13 @@ use crate::pipeline::output::Lines;
 use crate::pipeline::{self, Queue, Source};
 use crate::rule;
 use crate::source::http::Ingest;
-use crate::source::{Intake, file, stdin, syslog};
+use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -64,8 +63,8 @@ enum RunError {
     Token(#[from] api::token::TokenError),
     #[error("cannot open {} for alerts", path.display())]
     Alerts { path: PathBuf, source: io::Error },
-    #[error("cannot listen on {addr} for {what}")]
-    Listen { what: String, addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error("cannot start {what}")]
     Start { what: &'static str, source: io::Error },
     #[error("the engine's thread has failed")]
@@ -134,7 +133,7 @@ fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
     }
     if let Some(addr) = args.syslog {
         public("--syslog", addr, &mut found);
-        let first = config.sources.iter_mut().find_map(|s| if let Kind::Syslog { listen, .. } = &mut s.kind { Some(listen) } else { None });
+        let first = config.sources.iter_mut().find_map(|s| if let Kind::Syslog(c) = &mut s.kind { Some(&mut c.listen) } else { None });
         match first {
             Some(listen) => *listen = addr,
             None => config.sources.push(config::Source::syslog(addr)),
@@ -194,13 +193,6 @@ fn meant(name: &str, formats: &declared::Formats) -> String {
     }
 }
 
-/// A source that is open, and has not begun.
-enum Opened {
-    Udp(UdpSocket, Arc<Source>, Vec<ipnet::IpNet>),
-    Tcp(TcpListener, Arc<Source>, Vec<ipnet::IpNet>),
-    Stdin(Arc<Source>),
-}
-
 fn start(args: &Args, config: Config, loaded: Loaded) -> Result<(), RunError> {
     let data = args.data.clone().or_else(config::data_dir).ok_or(RunError::NoData)?;
     let token = api::token::open(&data)?;
@@ -223,13 +215,13 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     let mut int = signal(SignalKind::interrupt()).map_err(begin("listening for SIGINT"))?;
     let (stop, stopping) = watch::channel(false);
     let (queue, inbox) = Queue::new(limits.queue_bytes, metrics.clone());
-    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping };
+    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::default() };
     let missing = Arc::new(Missing::of(&["engine", "sources"]));
 
     // All that can fail comes before anything runs.
     let listen = |what: &str, addr: SocketAddr| {
         let what = what.to_owned();
-        move |source| RunError::Listen { what, addr, source }
+        move |source| OpenError::Listen { what, addr: addr.to_string(), source }
     };
     let http_listener = syslog::bind_tcp(config.http).map_err(listen("HTTP", config.http))?;
     tracing::info!(http = %http_listener.local_addr().map_err(listen("HTTP", config.http))?, "listening");
@@ -240,25 +232,14 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             format: s.format.as_ref().and_then(|f| Format::named(&f.value, &loaded.formats)),
             zone: s.zone.clone().unwrap_or_else(|| config.zone.clone()),
             lateness: s.lateness,
+            allow: s.allow.clone(),
             metrics: metrics.source(&s.name),
         });
         sources.push(source.clone());
         match &s.kind {
             Kind::Http => http = Some(source),
-            Kind::Stdin => opened.push(Opened::Stdin(source)),
-            Kind::File { paths } => watches.push((source, paths.clone())),
-            Kind::Syslog { listen: addr, udp, tcp, allow } => {
-                if *udp {
-                    let socket = syslog::bind_udp(*addr, limits.udp_buffer_bytes).map_err(listen(&s.name, *addr))?;
-                    tracing::info!(source = %s.name, udp = %socket.local_addr().map_err(listen(&s.name, *addr))?, "listening");
-                    opened.push(Opened::Udp(socket, source.clone(), allow.clone()));
-                }
-                if *tcp {
-                    let socket = syslog::bind_tcp(*addr).map_err(listen(&s.name, *addr))?;
-                    tracing::info!(source = %s.name, tcp = %socket.local_addr().map_err(listen(&s.name, *addr))?, "listening");
-                    opened.push(Opened::Tcp(socket, source, allow.clone()));
-                }
-            }
+            Kind::File(c) => watches.push((source, c.clone())),
+            _ => opened.extend(source::open(s, source, &limits)?),
         }
     }
 
@@ -285,11 +266,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
         .map_err(begin("the engine's thread"))?;
     missing.found("engine");
     for o in opened {
-        match o {
-            Opened::Udp(socket, source, allow) => drop(tasks.spawn(syslog::udp(socket, source, allow, intake.clone()))),
-            Opened::Tcp(socket, source, allow) => drop(tasks.spawn(syslog::tcp(socket, source, allow, intake.clone()))),
-            Opened::Stdin(source) => thread("vigild-stdin", &intake, move |i, h| stdin::read(source, i, h)).map_err(begin("reading"))?,
-        }
+        (o.begin)(intake.clone(), &mut tasks);
     }
     let (followed, mut following) = watch::channel(());
     if !watches.is_empty() {

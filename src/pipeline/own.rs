@@ -166,6 +166,7 @@ mod tests {
             format: None,
             zone: TimeZone::UTC,
             lateness: Span::seconds(60),
+            allow: Vec::new(),
             metrics: metrics.source("syslog"),
         });
         let page = Page::default();

@@ -11,6 +11,7 @@
 use super::frame::Framer;
 use super::{BATCH, Intake};
 use crate::clock;
+use crate::config;
 use crate::event::{Batch, Timestamp};
 use crate::pipeline::{Source, Stream};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,8 +32,8 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Read at once while several files have a backlog, so that their events stay near each other.
 const STEP: usize = 32 << 10;
 
-/// A source and its globs.
-pub type Watch = (Arc<Source>, Vec<String>);
+/// A source and how it is configured.
+pub type Watch = (Arc<Source>, config::source::file::File);
 
 type Inode = (u64, u64);
 
@@ -95,9 +96,9 @@ impl Follow<'_> {
     /// Looks for new, renamed, shortened and grown files.
     fn look(&mut self) {
         let mut seen: BTreeMap<Inode, Metadata> = BTreeMap::new();
-        for (source, globs) in self.watches.clone() {
+        for (source, config) in self.watches.clone() {
             let mut open = 0;
-            for path in globs.iter().flat_map(|g| expand(g)) {
+            for path in config.paths.iter().flat_map(|g| expand(g)) {
                 let Ok(m) = std::fs::metadata(&path) else { continue };
                 let inode = (m.dev(), m.ino());
                 if !m.is_file() || seen.contains_key(&inode) {
@@ -238,9 +239,9 @@ impl Follow<'_> {
     fn send(&mut self, i: usize, mut batch: Batch) {
         let t = &mut self.tails[i];
         if let Some(mut chunk) = self.intake.chunk(&t.stream, t.stream.source.format, &mut batch) {
-            let (done, answer) = oneshot::channel();
+            let (seen, answer) = oneshot::channel();
             chunk.near = t.written;
-            chunk.done = Some(done);
+            chunk.seen = Some(seen);
             t.flying.push(answer);
             self.runtime.block_on(self.intake.queue.send(chunk));
         }

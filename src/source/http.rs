@@ -4,7 +4,7 @@ use super::Intake;
 use super::frame::Framer;
 use crate::event::Batch;
 use crate::parse::Format;
-use crate::pipeline::{Source, Stream};
+use crate::pipeline::{NotStored, Source, Stream, WhenFull};
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,6 +23,9 @@ pub enum Refused {
     /// The queue or the memory for bodies is full.
     #[error("too much is waiting already")]
     Busy,
+    /// There is no room on the disk.
+    #[error("the disk is full")]
+    Full,
     /// The daemon is on its way down.
     #[error("the daemon stops")]
     Stopping,
@@ -100,8 +103,9 @@ impl Ingest {
         if let Some(mut chunk) = self.intake.chunk(&stream, format, &mut batch) {
             let (done, answer) = oneshot::channel();
             chunk.done = Some(done);
+            chunk.when_full = WhenFull::Refuse;
             self.intake.queue.offer(chunk).map_err(|_| Refused::Busy)?;
-            answer.await.map_err(|_| Refused::Stopping)?;
+            answer.await.map_err(|_| Refused::Stopping)?.map_err(|NotStored::Full| Refused::Full)?;
         }
         Ok(n)
     }

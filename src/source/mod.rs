@@ -9,13 +9,15 @@ pub mod http;
 pub mod stdin;
 pub mod syslog;
 
-use crate::config::Limits;
-use crate::event::Batch;
+use crate::config::{self, Kind, Limits};
+use crate::event::{Batch, Timestamp};
+use crate::journal::FilePosition;
 use crate::parse::Format;
-use crate::pipeline::{Chunk, Queue, Stream};
+use crate::pipeline::{Chunk, Queue, Source, Stream, WhenFull};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// A batch is handed over when it has so many bytes …
 const BATCH: usize = 128 << 10;
@@ -31,8 +33,95 @@ pub struct Intake {
     pub queue: Queue,
     /// The bounds.
     pub limits: Arc<Limits>,
-    /// Becomes `true` when the daemon stops.
+    /// Becomes `true` when the daemon or the source stops.
     pub stop: watch::Receiver<bool>,
+    /// Where the journal says that reading goes on.
+    pub known: Arc<Known>,
+}
+
+/// What the journal knows of sources when they begin.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Positions of files, of all sources.
+    pub files: Vec<FilePosition>,
+    /// Next offsets of Kafka partitions.
+    pub offsets: Vec<KnownOffset>,
+    /// Idempotency keys, the oldest first.
+    pub keys: Vec<KnownKey>,
+}
+
+/// Where a Kafka partition goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownOffset {
+    /// Consumer group.
+    pub group: Arc<str>,
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub next: i64,
+}
+
+/// A request that has been stored under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    /// The path and the token it came with.
+    pub scope: Arc<str>,
+    /// The key.
+    pub key: Arc<str>,
+    /// Hash of the body.
+    pub body: [u8; 16],
+    /// The number of the first record.
+    pub first: u64,
+    /// The number of the last record.
+    pub last: u64,
+    /// When it came.
+    pub received: Timestamp,
+}
+
+/// A source that is open, and has not begun: all that can fail has been done.
+pub struct Opened {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Begins it; what runs is among the tasks, and ends when `Intake::stop` says so and what has arrived is handed over.
+    pub begin: Begin,
+}
+
+/// Begins a source.
+pub type Begin = Box<dyn FnOnce(Intake, &mut JoinSet<()>) + Send>;
+
+/// Why a source cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot listen.
+    #[error("cannot listen on {addr} for {what}")]
+    Listen {
+        /// What for: the source's name, or HTTP.
+        what: String,
+        /// Where: an address or a path.
+        addr: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something that it needs cannot be had.
+    #[error("source {what}: {why}")]
+    Setting {
+        /// The source's name.
+        what: String,
+        /// What is missing, for the operator.
+        why: String,
+    },
+}
+
+/// Opens what a source of this configuration reads from; called inside the runtime. Files and HTTP are begun elsewhere, since
+/// all files are followed together and HTTP shares the listener of the API.
+pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
+    match &config.kind {
+        Kind::Syslog(c) => syslog::open(c, source, limits),
+        Kind::Stdin => Ok(vec![stdin::open(source)]),
+        Kind::File(_) | Kind::Http => Ok(Vec::new()),
+    }
 }
 
 impl Intake {
@@ -53,6 +142,8 @@ impl Intake {
             return None;
         }
         let received = crate::clock::now();
-        Some(Chunk { stream: stream.clone(), format, received, near: received, batch: std::mem::take(batch), done: None })
+        let batch = std::mem::take(batch);
+        let when_full = WhenFull::Wait;
+        Some(Chunk { stream: stream.clone(), format, received, near: received, batch, mark: None, when_full, done: None, seen: None })
     }
 }

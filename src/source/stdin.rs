@@ -1,15 +1,25 @@
 //! Records from standard input.
 
 use super::frame::Framer;
-use super::{BATCH, Intake};
+use super::{BATCH, Begin, Intake, Opened};
 use crate::event::Batch;
 use crate::pipeline::{Source, Stream};
 use std::io::Read;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
+/// Reads on a thread of its own; the tasks do not wait for it, since a read cannot be called off.
+pub fn open(source: Arc<Source>) -> Opened {
+    let reads = source.clone();
+    let begin: Begin = Box::new(move |intake, _| {
+        let runtime = Handle::current();
+        std::thread::spawn(move || read(reads, &intake, &runtime));
+    });
+    Opened { source, begin }
+}
+
 /// Reads until the input ends; called on a thread of its own, since a read cannot be called off.
-pub fn read(source: Arc<Source>, intake: &Intake, runtime: &Handle) {
+fn read(source: Arc<Source>, intake: &Intake, runtime: &Handle) {
     let stream = Stream::new(source.name.clone(), source.clone());
     let mut framer = Framer::new(source.format, intake.limits.record_bytes);
     let mut buffer = vec![0; BATCH];

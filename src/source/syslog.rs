@@ -4,10 +4,12 @@
 //! framed as RFC 6587 has it. Neither is encrypted: the configuration says who may send.
 
 use super::frame::TcpFramer;
-use super::{AGE, BATCH, Intake, LINGER};
+use super::{AGE, BATCH, Begin, Intake, LINGER, OpenError, Opened};
+use crate::config::Limits;
+use crate::config::source::syslog::Syslog;
 use crate::event::Batch;
 use crate::metrics::{Reason, SourceMetrics};
-use crate::pipeline::{Source, Stream};
+use crate::pipeline::{Source, Stream, WhenFull};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -27,7 +29,7 @@ const READ: usize = 16 << 10;
 const ASK: Duration = Duration::from_secs(1);
 
 /// Opens a UDP socket with a receive buffer as near to the wanted size as the kernel gives.
-pub fn bind_udp(listen: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
+fn bind_udp(listen: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     let s = Socket::new(Domain::for_address(listen), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     s.set_recv_buffer_size(buffer)?;
     // The kernel doubles what it is asked for, for its own bookkeeping.
@@ -53,8 +55,29 @@ fn allowed(allow: &[IpNet], ip: IpAddr) -> bool {
     allow.is_empty() || allow.iter().any(|n| n.contains(&ip))
 }
 
+/// Opens the sockets of a source.
+pub fn open(c: &Syslog, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
+    let failed = |e: io::Error| OpenError::Listen { what: source.name.clone(), addr: c.listen.to_string(), source: e };
+    let mut all = Vec::new();
+    if c.udp {
+        let socket = bind_udp(c.listen, limits.udp_buffer_bytes).map_err(failed)?;
+        tracing::info!(source = %source.name, udp = %socket.local_addr().map_err(failed)?, "listening");
+        let s = source.clone();
+        let begin: Begin = Box::new(move |intake, tasks| drop(tasks.spawn(udp(socket, s, intake))));
+        all.push(Opened { source: source.clone(), begin });
+    }
+    if c.tcp {
+        let socket = bind_tcp(c.listen).map_err(failed)?;
+        tracing::info!(source = %source.name, tcp = %socket.local_addr().map_err(failed)?, "listening");
+        let s = source.clone();
+        let begin: Begin = Box::new(move |intake, tasks| drop(tasks.spawn(tcp(socket, s, intake))));
+        all.push(Opened { source: source.clone(), begin });
+    }
+    Ok(all)
+}
+
 /// Takes datagrams until the daemon stops.
-pub async fn udp(socket: UdpSocket, source: Arc<Source>, allow: Vec<IpNet>, mut intake: Intake) {
+async fn udp(socket: UdpSocket, source: Arc<Source>, mut intake: Intake) {
     let stream = Stream::new(source.name.clone(), source.clone());
     let mut kernel = KernelDrops::new(socket.as_raw_fd());
     let (mut buffer, mut batch) = (vec![0; DATAGRAM], Batch::default());
@@ -71,12 +94,13 @@ pub async fn udp(socket: UdpSocket, source: Arc<Source>, allow: Vec<IpNet>, mut 
                 }
             }
         }
-        let mut empty = datagrams(&socket, &mut buffer, &mut batch, &allow, &source, intake.limits.record_bytes);
+        let mut empty = datagrams(&socket, &mut buffer, &mut batch, &source, intake.limits.record_bytes);
         if empty && !batch.records.is_empty() && !stopping {
             sleep(AGE).await;
-            empty = datagrams(&socket, &mut buffer, &mut batch, &allow, &source, intake.limits.record_bytes);
+            empty = datagrams(&socket, &mut buffer, &mut batch, &source, intake.limits.record_bytes);
         }
-        if let Some(chunk) = intake.chunk(&stream, source.format, &mut batch) {
+        if let Some(mut chunk) = intake.chunk(&stream, source.format, &mut batch) {
+            chunk.when_full = WhenFull::Drop;
             // Nobody has to be quick any more once the socket is about to close: then there may be room in a moment.
             if stopping {
                 intake.queue.send(chunk).await;
@@ -94,10 +118,10 @@ pub async fn udp(socket: UdpSocket, source: Arc<Source>, allow: Vec<IpNet>, mut 
 }
 
 /// Takes what the socket has, up to a batch; `true` if it has no more.
-fn datagrams(socket: &UdpSocket, buffer: &mut [u8], batch: &mut Batch, allow: &[IpNet], source: &Source, max: usize) -> bool {
+fn datagrams(socket: &UdpSocket, buffer: &mut [u8], batch: &mut Batch, source: &Source, max: usize) -> bool {
     while batch.bytes.len() < BATCH {
         match socket.try_recv_from(buffer) {
-            Ok((_, from)) if !allowed(allow, from.ip()) => source.metrics.drop_records(Reason::Sender, 1),
+            Ok((_, from)) if !allowed(&source.allow, from.ip()) => source.metrics.drop_records(Reason::Sender, 1),
             Ok((n, _)) => {
                 let mut d = &buffer[..n];
                 while let [rest @ .., b'\n' | b'\r' | 0] = d {
@@ -151,7 +175,7 @@ fn drops(table: &str, inode: &str) -> Option<u32> {
 }
 
 /// Takes connections until the daemon stops, then what they have already sent.
-pub async fn tcp(listener: TcpListener, source: Arc<Source>, allow: Vec<IpNet>, mut intake: Intake) {
+async fn tcp(listener: TcpListener, source: Arc<Source>, mut intake: Intake) {
     let room = Arc::new(Semaphore::new(intake.limits.connections));
     let mut tasks = tokio::task::JoinSet::new();
     let mut stopping = false;
@@ -174,7 +198,7 @@ pub async fn tcp(listener: TcpListener, source: Arc<Source>, allow: Vec<IpNet>, 
         };
         match accepted {
             Ok((socket, from)) => match room.clone().try_acquire_owned() {
-                Ok(permit) if allowed(&allow, from.ip()) => {
+                Ok(permit) if allowed(&source.allow, from.ip()) => {
                     let stream = Stream::new(format!("{}:{from}", source.name), source.clone());
                     let intake = intake.clone();
                     tasks.spawn(async move {

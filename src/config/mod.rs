@@ -3,6 +3,10 @@
 //! In: the text of the file. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
 //! setting names (a format, a rule file) is looked up by those who own it; they complain with the span kept here.
 
+pub mod source;
+
+pub use source::{Kind, Source};
+
 use crate::diag::{Diagnostic, Level};
 use crate::event::Span;
 use crate::parse::estate::Host;
@@ -56,58 +60,6 @@ pub struct Config {
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
     pub provisional: bool,
-}
-
-/// One place where records come from.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Its name in metrics and streams.
-    pub name: String,
-    /// How bytes arrive.
-    pub kind: Kind,
-    /// The format's name; `None` recognises it record by record.
-    pub format: Option<Set<String>>,
-    /// The zone of times that name none.
-    pub zone: Option<TimeZone>,
-    /// How late an event may be.
-    pub lateness: Span,
-}
-
-/// How bytes arrive.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// Files that match these globs, followed.
-    File {
-        /// Paths with `*`, `?` and `[a-z]`.
-        paths: Vec<String>,
-    },
-    /// Syslog.
-    Syslog {
-        /// Address of both sockets.
-        listen: SocketAddr,
-        /// Whether it takes datagrams.
-        udp: bool,
-        /// Whether it takes connections.
-        tcp: bool,
-        /// Senders that are taken; none named means all.
-        allow: Vec<IpNet>,
-    },
-    /// `POST /api/v1/ingest/…`.
-    Http,
-    /// Standard input.
-    Stdin,
-}
-
-impl Kind {
-    /// The word in the file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Kind::File { .. } => "file",
-            Kind::Syslog { .. } => "syslog",
-            Kind::Http => "http",
-            Kind::Stdin => "stdin",
-        }
-    }
 }
 
 /// Bounds of what comes in; each has a metric that shows when it is reached.
@@ -173,8 +125,6 @@ pub struct State {
 pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
 /// The default address of HTTP.
 pub const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8514);
-const LATENESS: Span = Span::seconds(60);
-const LATENESS_FILE: Span = Span::seconds(5);
 
 impl Default for Config {
     fn default() -> Config {
@@ -191,24 +141,6 @@ impl Default for Config {
             alerts: None,
             provisional: true,
         }
-    }
-}
-
-impl Source {
-    /// The source that listens for syslog on an address.
-    pub fn syslog(listen: SocketAddr) -> Source {
-        let kind = Kind::Syslog { listen, udp: true, tcp: true, allow: Vec::new() };
-        Source { name: "syslog".into(), kind, format: None, zone: None, lateness: LATENESS }
-    }
-
-    /// The source of HTTP ingest.
-    pub fn http() -> Source {
-        Source { name: "http".into(), kind: Kind::Http, format: None, zone: None, lateness: LATENESS }
-    }
-
-    /// The source that reads standard input.
-    pub fn stdin(format: Option<String>) -> Source {
-        Source { name: "stdin".into(), kind: Kind::Stdin, format: format.map(Set::given), zone: None, lateness: LATENESS_FILE }
     }
 }
 
@@ -489,7 +421,7 @@ impl Reader<'_> {
             }
         }
         // HTTP always takes records: the listener is there for `/metrics` in any case.
-        if !c.sources.iter().any(|s| s.kind == Kind::Http) {
+        if !c.sources.iter().any(|s| matches!(s.kind, Kind::Http)) {
             c.sources.push(Source::http());
         }
         c
@@ -514,91 +446,6 @@ impl Reader<'_> {
             self.say("V007", name.span, format!("there is another host with the name `{}`", name.value), "named a second time", None);
         }
         Some(Host { name: name.value.to_owned(), aliases, ip, tags })
-    }
-
-    fn source(&mut self, before: &[Source], t: &Set<&Table<'_>>) -> Option<Source> {
-        const KINDS: [&str; 4] = ["file", "syslog", "http", "stdin"];
-        const COMMON: [&str; 5] = ["name", "kind", "format", "zone", "lateness"];
-        let (at, t) = (t.span.clone(), t.value);
-        let kind = self.str(t, "kind");
-        let kind = match kind {
-            Some(k) if KINDS.contains(&k.value) => k.value,
-            Some(k) => {
-                let help = near(k.value, KINDS).map_or("known: file, syslog, http, stdin".into(), |n| format!("did you mean `{n}`?"));
-                self.say("V005", k.span, format!("there is no kind of source `{}`", k.value), "not a kind of source", Some(help));
-                ""
-            }
-            None => {
-                if !t.contains_key("kind") {
-                    self.say("V004", at.clone(), "a `[[source]]` must have a `kind`: file, syslog, http or stdin".into(), "no kind here", None);
-                }
-                ""
-            }
-        };
-        let own: &[&'static str] = match kind {
-            "file" => &["path"],
-            "syslog" => &["listen", "insecure", "transport", "allow"],
-            "http" | "stdin" => &[],
-            _ => &["path", "listen", "insecure", "transport", "allow"],
-        };
-        let known: Vec<&'static str> = COMMON.iter().chain(own).copied().collect();
-        self.keys(t, &format!("a `[[source]]` of kind {}", if kind.is_empty() { "?" } else { kind }), &known);
-
-        let format = self.str(t, "format").map(|s| Set { value: s.value.to_owned(), span: s.span });
-        let format = format.filter(|f| f.value != "auto");
-        let zone = self.zone(t);
-        let lateness = self.read_at(t, "lateness", "a span of time like \"60s\"", Span::parse);
-        let name = self.str(t, "name");
-        if let Some(n) = &name
-            && (n.value.is_empty() || n.value.len() > 64 || !n.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
-        {
-            self.say("V005", n.span.clone(), "`name` must be 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`".into(), "not such a name", None);
-        }
-        let span = name.as_ref().map_or(at.clone(), |n| n.span.clone());
-        let name = name.map_or(kind.to_owned(), |n| n.value.to_owned());
-        if before.iter().any(|s| s.name == name) {
-            self.say(
-                "V007",
-                span,
-                format!("there is another source with the name `{name}`"),
-                "a second one of that name",
-                Some("give each `[[source]]` a `name` of its own".into()),
-            );
-        }
-        let kind = match kind {
-            "file" => {
-                let paths: Vec<String> = self.list(t, "path").unwrap_or_default().into_iter().map(|s| s.value.to_owned()).collect();
-                if paths.is_empty() && t.get("path").is_none_or(|v| v.get_ref().is_array()) {
-                    self.say("V004", at, "a source of kind file must have a `path`".into(), "no path here", None);
-                }
-                Kind::File { paths }
-            }
-            "syslog" => {
-                let mut listen = SYSLOG;
-                self.listen(t, &mut listen);
-                let transport = self.read_list(t, "transport", "\"udp\" and \"tcp\"", |s| match s {
-                    "udp" => Some(true),
-                    "tcp" => Some(false),
-                    _ => None,
-                });
-                let allow = self.read_list(t, "allow", "addresses or networks like \"10.0.0.0/8\"", net);
-                let (udp, tcp) = if transport.is_empty() { (true, true) } else { (transport.contains(&true), transport.contains(&false)) };
-                Kind::Syslog { listen, udp, tcp, allow }
-            }
-            "http" if before.iter().any(|s| s.kind == Kind::Http) => {
-                self.say("V007", at, "there is another source of kind http".into(), "one is all there can be", None);
-                return None;
-            }
-            "http" => Kind::Http,
-            "stdin" if before.iter().any(|s| s.kind == Kind::Stdin) => {
-                self.say("V007", at, "there is another source of kind stdin".into(), "one is all there can be", None);
-                return None;
-            }
-            "stdin" => Kind::Stdin,
-            _ => return None,
-        };
-        let default = if matches!(kind, Kind::File { .. } | Kind::Stdin) { LATENESS_FILE } else { LATENESS };
-        Some(Source { name, kind, format, zone, lateness: lateness.unwrap_or(default) })
     }
 
     fn limits(&mut self, t: &Table<'_>, l: &mut Limits) {
@@ -654,7 +501,7 @@ mod tests {
         let (c, found) = read("vigild.toml", "");
         assert_eq!(found, []);
         assert_eq!((c.http, c.sources.len(), c.limits), (HTTP, 2, Limits::default()));
-        assert_eq!(c.sources[0].kind, Kind::Syslog { listen: SYSLOG, udp: true, tcp: true, allow: vec![] });
+        assert_eq!(c.sources[0].kind, Kind::Syslog(source::syslog::Syslog { listen: SYSLOG, udp: true, tcp: true }));
     }
 
     #[test]
@@ -769,7 +616,7 @@ idle = "soon"
 
     #[test]
     fn the_example_of_the_readme_is_read_without_a_complaint() {
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../README.md");
         let example = readme.split("```toml\n").nth(1).and_then(|r| r.split("```").next()).expect("the README shows a configuration");
         let (config, said) = read("README.md", example);
         assert_eq!(said, []);
