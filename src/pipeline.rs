@@ -79,7 +79,7 @@ pub struct Chunk {
     /// The records.
     pub batch: Batch,
     /// Where their source goes on behind them, durable together with them.
-    pub mark: Option<Mark>,
+    pub mark: Option<Box<Mark>>,
     /// What becomes of them when they cannot be stored.
     pub when_full: WhenFull,
     /// Told when they are durable, or that they are not and will not be.
