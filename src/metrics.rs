@@ -6,8 +6,9 @@
 use crate::rule::{Metric, MetricKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge};
+use prometheus_client::metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::{Histogram, exponential_buckets}};
 use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,16 +23,19 @@ pub enum Reason {
     Kernel,
     /// The sender is not on the source's list.
     Sender,
+    /// The disk was full.
+    Disk,
 }
 
 impl Reason {
-    const ALL: [Reason; 3] = [Reason::Queue, Reason::Kernel, Reason::Sender];
+    const ALL: [Reason; 4] = [Reason::Queue, Reason::Kernel, Reason::Sender, Reason::Disk];
 
     fn name(self) -> &'static str {
         match self {
             Reason::Queue => "queue",
             Reason::Kernel => "kernel",
             Reason::Sender => "sender",
+            Reason::Disk => "disk",
         }
     }
 }
@@ -57,7 +61,7 @@ pub struct SourceMetrics {
     pub cut_off: Counter,
     /// Open connections or files.
     pub open: Gauge,
-    dropped: [Counter; 3],
+    dropped: [Counter; 4],
 }
 
 impl SourceMetrics {
@@ -88,6 +92,14 @@ pub struct Metrics {
     alerts: Family<Labels, Counter>,
     evictions: Family<Labels, Counter>,
     http_requests: Family<Labels, Counter>,
+    /// Seconds that an fsync of the journal took.
+    pub journal_fsync: Histogram,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: Gauge,
+    /// The journal's last entry.
+    pub journal_entry: Gauge,
+    /// Entries that are durable or about to be, and not evaluated yet.
+    pub engine_lag: Gauge,
     /// Bytes that wait for the engine.
     pub queue_bytes: Gauge,
     /// Bytes set aside for HTTP bodies in flight.
@@ -119,6 +131,8 @@ impl Default for Metrics {
             m
         }
         let fed = Arc::new(Fed::default());
+        let fsync = Histogram::new(exponential_buckets(0.000_25, 2.0, 15));
+        r.register("vigild_journal_fsync_seconds", "Time that an fsync of the journal took", fsync.clone());
         let mut m = Metrics {
             records: add(&mut r, "vigild_records", "Records taken in, by source"),
             bytes: add(&mut r, "vigild_bytes", "Bytes of the records taken in, by source"),
@@ -133,6 +147,10 @@ impl Default for Metrics {
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
             http_requests: add(&mut r, "vigild_http_requests", "HTTP requests answered, by status"),
+            journal_fsync: fsync,
+            journal_bytes: add(&mut r, "vigild_journal_bytes", "Bytes of the journal on disk"),
+            journal_entry: add(&mut r, "vigild_journal_entry", "Number of the journal's last entry"),
+            engine_lag: add(&mut r, "vigild_engine_lag_entries", "Entries of the journal that are not evaluated yet"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
@@ -209,7 +227,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[derive(Debug, Default)]
 pub struct Fed(Mutex<BTreeMap<String, Series>>);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Series {
     kind: MetricKind,
     help: String,
@@ -217,6 +235,16 @@ struct Series {
 }
 
 impl Fed {
+    /// What has been fed so far.
+    pub fn save(&self) -> Vec<u8> {
+        postcard::to_stdvec(&*self.0.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
+    }
+
+    /// Goes on from what was saved; what cannot be read begins anew.
+    pub fn restore(&self, saved: &[u8]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = postcard::from_bytes(saved).unwrap_or_default();
+    }
+
     /// Adds to a counter or sets a gauge. `labels` are the values of the metric's `label_fields`, in their order;
     /// beyond `max_series` series all further ones are one, with the label values `other`.
     pub fn feed(&self, m: &Metric, labels: &[String], value: f64) {

@@ -1,28 +1,43 @@
-//! From records to alerts: the queue between the sources and the engine, and the thread that has the engine.
+//! From records to alerts, stage by stage, each a thread without a runtime:
 //!
-//! Sources hand over [`Chunk`]s through a [`Queue`] bounded in bytes; one thread without a runtime takes each through
-//! parsing, matching and correlation, writes what comes out and answers whoever waits. What it holds of the core is in
-//! [`brain`]; the daemon's own alerts are made in [`own`], lines are written in [`output`].
+//! - Sources hand over [`Chunk`]s through a [`Queue`] bounded in bytes.
+//! - [`intake`] writes them into the journal in groups, hands them on and makes them durable; then it answers.
+//! - [`evaluate`] takes them through parsing, matching and correlation, meanwhile. What it holds of the core is in
+//!   [`brain`]; the daemon's own alerts are made in [`own`].
+//! - [`record`] commits what is to be told to the store, once the entries it follows from are durable.
+//! - [`lines`] writes it out.
 //!
-//! Nothing is durable here: what is in the queue or in the engine is gone when the process is.
+//! [`recover`] brings brain and store to where the journal ends; [`snapshot`] and [`bundle`] are what it begins with.
 
 pub mod brain;
-pub mod output;
+pub mod bundle;
+pub mod durable;
+pub mod evaluate;
+pub mod intake;
+mod known;
+pub mod lines;
 pub mod own;
+pub mod record;
+pub mod recover;
+pub mod sight;
+pub mod snapshot;
+pub mod spine;
+pub mod tell;
 
-use crate::engine::StreamId;
 use crate::event::{Batch, Record, Span, Timestamp};
 use crate::journal::Mark;
 use crate::metrics::{Metrics, Reason, SourceMetrics};
 use crate::parse::Format;
-use brain::Brain;
+use bundle::Loaded;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use output::Lines;
-use own::Own;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use sight::Sight;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Where records come from, as configured.
 #[derive(Debug)]
@@ -37,8 +52,12 @@ pub struct Source {
     pub lateness: Span,
     /// Senders that are taken; none named means all.
     pub allow: Vec<IpNet>,
+    /// Silence for so long is told.
+    pub silent_after: Option<Duration>,
     /// Its counters.
     pub metrics: SourceMetrics,
+    /// What has been seen of it.
+    pub sight: Sight,
 }
 
 /// One ordered input of a source: a file, a connection, all senders of a UDP listener together.
@@ -50,14 +69,12 @@ pub struct Stream {
     pub source: Arc<Source>,
     /// The time of its latest event, published by the engine's thread.
     last: AtomicI64,
-    /// Its number in the engine.
-    id: OnceLock<StreamId>,
 }
 
 impl Stream {
     /// A stream that has had no event yet.
     pub fn new(name: String, source: Arc<Source>) -> Arc<Stream> {
-        Arc::new(Stream { name, source, last: AtomicI64::new(i64::MIN), id: OnceLock::new() })
+        Arc::new(Stream { name, source, last: AtomicI64::new(i64::MIN) })
     }
 
     /// The time of the latest event that has been through the engine.
@@ -110,36 +127,50 @@ pub enum NotStored {
     Full,
 }
 
-enum Message {
-    Chunk(Chunk, OwnedSemaphorePermit),
-    /// A file with a backlog: the watermark waits for it. Or it has caught up.
+/// What goes into the journal, in this order, and what its thread is asked to do.
+pub enum Message {
+    /// Records.
+    Chunk(Box<Chunk>),
+    /// A stream with a backlog: the watermark waits for it. Or it has caught up.
     Behind(Arc<Stream>, bool),
+    /// A stream has ended.
     Close(Arc<Stream>),
+    /// It is so late.
     Tick(Timestamp),
+    /// Other rules and settings hold from here on; with the entry from which windows are rebuilt.
+    Load(Arc<Loaded>, u64),
+    /// Nobody listened between these.
+    Gap(Timestamp, Timestamp),
+    /// Somebody waits for what has been written to become durable.
+    Sync,
+    /// The end.
     Stop,
 }
+
+/// A message and the room that it takes.
+pub type Sent = (Message, Option<OwnedSemaphorePermit>);
 
 /// The sources' end of the queue.
 #[derive(Clone)]
 pub struct Queue {
-    tx: mpsc::Sender<Message>,
+    tx: Sender<Sent>,
     room: Arc<Semaphore>,
     bytes: usize,
+    full: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
-/// What a chunk weighs beside its bytes: the messages of a full queue are bounded too.
+/// What a message weighs beside its bytes: the messages of a full queue are bounded too.
 const WEIGHT: usize = 512;
-/// Messages without records (ends of streams, ticks) wait here at most.
-const MESSAGES: usize = 64 << 10;
 
 impl Queue {
-    /// A queue of so many bytes, and the engine's end of it.
+    /// A queue of so many bytes, and the journal's end of it.
     pub fn new(bytes: usize, metrics: Arc<Metrics>) -> (Queue, Inbox) {
         let bytes = bytes.clamp(1 << 10, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        let (tx, rx) = mpsc::channel(MESSAGES);
-        let room = Arc::new(Semaphore::new(bytes));
-        (Queue { tx, room: room.clone(), bytes, metrics }, Inbox { rx, room, bytes })
+        // Bounded by the room that every message takes.
+        let (tx, rx) = unbounded();
+        let (room, full) = (Arc::new(Semaphore::new(bytes)), Arc::new(AtomicBool::new(false)));
+        (Queue { tx, room: room.clone(), bytes, full: full.clone(), metrics }, Inbox { rx, room, bytes, full })
     }
 
     fn weight(&self, batch: &Batch) -> u32 {
@@ -147,21 +178,20 @@ impl Queue {
         (WEIGHT + batch.bytes.len() + records).min(self.bytes) as u32
     }
 
-    /// Hands over records, waiting for room. Without an engine they are dropped: then the daemon is coming down.
+    /// Hands over records, waiting for room. Without a journal they are dropped: then the daemon is coming down.
     pub async fn send(&self, chunk: Chunk) {
-        if let Ok(room) = self.room.clone().acquire_many_owned(self.weight(&chunk.batch)).await {
-            drop(self.tx.send(Message::Chunk(chunk, room)).await);
-        }
-        self.gauge();
+        let weight = self.weight(&chunk.batch);
+        self.put(Message::Chunk(Box::new(chunk)), weight).await;
     }
 
     /// Hands over records if there is room now, else gives them back.
-    pub fn offer(&self, chunk: Chunk) -> Result<(), Chunk> {
+    pub fn offer(&self, chunk: Chunk) -> Result<(), Box<Chunk>> {
+        let chunk = Box::new(chunk);
         let Ok(room) = self.room.clone().try_acquire_many_owned(self.weight(&chunk.batch)) else { return Err(chunk) };
-        let sent = self.tx.try_send(Message::Chunk(chunk, room));
+        let sent = self.tx.send((Message::Chunk(chunk), Some(room)));
         self.gauge();
-        sent.map_err(|e| match e.into_inner() {
-            Message::Chunk(chunk, _) => chunk,
+        sent.map_err(|e| match e.into_inner().0 {
+            Message::Chunk(chunk) => chunk,
             _ => unreachable!("a chunk was sent"),
         })
     }
@@ -173,24 +203,51 @@ impl Queue {
         }
     }
 
+    /// Whether the disk is full: what can be refused is refused at once.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// Says that a stream has a backlog that must be read before the watermark passes it, or no longer has.
     pub async fn behind(&self, stream: &Arc<Stream>, yes: bool) {
-        drop(self.tx.send(Message::Behind(stream.clone(), yes)).await);
+        self.put(Message::Behind(stream.clone(), yes), WEIGHT as u32).await;
     }
 
     /// Says that a stream has ended.
     pub async fn close(&self, stream: &Arc<Stream>) {
-        drop(self.tx.send(Message::Close(stream.clone())).await);
+        self.put(Message::Close(stream.clone()), WEIGHT as u32).await;
     }
 
     /// Says what time it is.
     pub async fn tick(&self, now: Timestamp) {
-        drop(self.tx.send(Message::Tick(now)).await);
+        self.put(Message::Tick(now), WEIGHT as u32).await;
     }
 
-    /// Ends the engine's thread once it has taken all that was sent before.
-    pub async fn stop(&self) {
-        drop(self.tx.send(Message::Stop).await);
+    async fn put(&self, message: Message, weight: u32) {
+        if let Ok(room) = self.room.clone().acquire_many_owned(weight.min(self.bytes as u32)).await {
+            drop(self.tx.send((message, Some(room))));
+        }
+        self.gauge();
+    }
+
+    /// Lets other rules and settings hold from here on, windows rebuilt from an entry on.
+    pub fn load(&self, loaded: Arc<Loaded>, rebuild: u64) {
+        drop(self.tx.send((Message::Load(loaded, rebuild), None)));
+    }
+
+    /// Says that nobody listened.
+    pub fn gap(&self, from: Timestamp, to: Timestamp) {
+        drop(self.tx.send((Message::Gap(from, to), None)));
+    }
+
+    /// Asks that what has been written become durable.
+    pub fn sync(&self) {
+        drop(self.tx.send((Message::Sync, None)));
+    }
+
+    /// Ends the journal's thread once it has taken all that was sent before, and the others after it.
+    pub fn stop(&self) {
+        drop(self.tx.send((Message::Stop, None)));
     }
 
     fn gauge(&self) {
@@ -198,78 +255,25 @@ impl Queue {
     }
 }
 
-/// The engine's end of the queue.
+/// The journal's end of the queue.
 pub struct Inbox {
-    rx: mpsc::Receiver<Message>,
+    /// What comes.
+    pub rx: Receiver<Sent>,
     room: Arc<Semaphore>,
     bytes: usize,
+    full: Arc<AtomicBool>,
 }
 
-/// The loop of the engine's thread: takes what comes until it is told to stop, then writes what is left to write.
-///
-/// Open windows stay open: the end of the process is not the end of the input.
-pub fn work(mut inbox: Inbox, mut brain: Brain, mut lines: Lines, metrics: Arc<Metrics>, sources: Vec<Arc<Source>>) {
-    let mut own = Own::new(sources);
-    let mut seq = 0;
-    loop {
-        let message = match inbox.rx.try_recv() {
-            Ok(m) => m,
-            Err(_) => {
-                lines.flush();
-                match inbox.rx.blocking_recv() {
-                    Some(m) => m,
-                    None => break,
-                }
-            }
-        };
-        match message {
-            Message::Chunk(mut chunk, room) => {
-                take(&mut chunk, &mut brain, &mut lines, &metrics);
-                let first = seq + 1;
-                seq += chunk.batch.records.len() as u64;
-                lines.flush();
-                // Whoever asked may have gone.
-                if let Some(done) = chunk.done.take() {
-                    let _ = done.send(Ok((first, seq)));
-                }
-                if let Some(seen) = chunk.seen.take() {
-                    let _ = seen.send(());
-                }
-                drop(room);
-                metrics.queue_bytes.set((inbox.bytes - inbox.room.available_permits().min(inbox.bytes)) as i64);
-            }
-            Message::Behind(stream, yes) => {
-                let id = *stream.id.get_or_init(|| brain.open(&stream));
-                brain.behind(id, yes, &mut lines, &metrics);
-            }
-            Message::Close(stream) => {
-                brain.close(&stream, &mut lines, &metrics);
-            }
-            Message::Tick(now) => {
-                brain.tick(now, &mut lines, &metrics);
-                own.tick(now, &brain.evicted(), &brain.stormed(), &metrics, &mut lines);
-            }
-            Message::Stop => break,
-        }
-        lines.flush_if_full();
+impl Inbox {
+    /// Says to those who send whether the disk is full.
+    pub fn set_full(&self, yes: bool) {
+        self.full.store(yes, Ordering::Relaxed);
     }
-    // What was dropped since the last tick is still told.
-    own.tick(crate::clock::now(), &brain.evicted(), &brain.stormed(), &metrics, &mut lines);
-    lines.flush();
-}
 
-/// Takes the records of one chunk through the engine and counts them.
-fn take(chunk: &mut Chunk, brain: &mut Brain, lines: &mut Lines, metrics: &Metrics) {
-    let stream = chunk.stream.clone();
-    let taken = brain.take(chunk, lines, metrics);
-    let m = &stream.source.metrics;
-    m.records.inc_by(chunk.batch.records.len() as u64);
-    m.bytes.inc_by(chunk.batch.records.iter().map(|r| r.span.len as u64).sum());
-    m.truncated.inc_by(chunk.batch.records.iter().filter(|r| r.truncated).count() as u64);
-    m.parse_errors.inc_by(taken.errors);
-    m.ahead.inc_by(taken.ahead);
-    m.late.inc_by(taken.late);
-    stream.last.fetch_max(taken.last.0, Ordering::Relaxed);
+    /// Bytes that wait, or are in the engine.
+    pub fn waiting(&self) -> usize {
+        self.bytes - self.room.available_permits().min(self.bytes)
+    }
 }
 
 #[cfg(test)]
@@ -308,7 +312,7 @@ mod tests {
     fn a_full_queue_gives_records_back_or_drops_them_counted() {
         let metrics = Arc::new(Metrics::default());
         let s = stream(&metrics);
-        let (queue, mut inbox) = Queue::new(4096, metrics.clone());
+        let (queue, inbox) = Queue::new(4096, metrics.clone());
         assert!(queue.offer(chunk(&s, 2000)).is_ok());
         assert!(queue.offer(chunk(&s, 2000)).is_err());
         queue.offer_or_drop(chunk(&s, 2000));

@@ -2,21 +2,22 @@
 
 use super::{Failure, load};
 use crate::api::{self, App, Missing};
-use crate::config::{self, Config, Kind, Limits, Set};
+use crate::config::{self, Config, Kind, Set};
 use crate::diag::{Diagnostic, Level};
 use crate::metrics::Metrics;
-use crate::parse::{Estate, Format, declared};
-use crate::pipeline::brain::{Brain, Loaded};
-use crate::pipeline::output::Lines;
-use crate::pipeline::{self, Queue, Source};
-use crate::rule;
+use crate::parse::{Format, declared};
+use crate::pipeline::bundle::{Bundle, Loaded};
+use crate::pipeline::evaluate::Sources;
+use crate::pipeline::sight::Sight;
+use crate::pipeline::spine::{self, StartError};
+use crate::pipeline::{Source, lines};
 use crate::source::http::Ingest;
 use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,6 +68,8 @@ enum RunError {
     Open(#[from] OpenError),
     #[error("cannot start {what}")]
     Start { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Spine(#[from] StartError),
     #[error("the engine's thread has failed")]
     Engine,
 }
@@ -88,8 +91,8 @@ impl From<RunError> for Failure {
 /// Errors: 3 with every complaint where configuration or rules are wrong, 4 where a file or an address cannot be had.
 pub fn run(args: &Args) -> Result<(), Failure> {
     logging();
-    let (config, loaded) = configure(args)?;
-    Ok(start(args, config, loaded)?)
+    let (config, bundle, loaded) = configure(args)?;
+    Ok(start(args, config, bundle, loaded)?)
 }
 
 /// Logs go to stderr; `VIGILD_LOG` chooses what, as `info` or `vigild=debug`.
@@ -104,7 +107,7 @@ fn logging() {
 }
 
 /// Reads the configuration, puts the command line over it, and loads what it names, or tells all that is wrong.
-fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
+fn configure(args: &Args) -> Result<(Config, Bundle, Loaded), Failure> {
     let mut files = Vec::new();
     let (mut config, mut found) = match &args.config {
         None => (Config::default(), Vec::new()),
@@ -152,9 +155,6 @@ fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
     if let Some(file) = &args.alerts {
         config.alerts = Some(file.clone());
     }
-    let estate = Arc::new(Estate::new(config.hosts.clone(), config.proxies.clone()));
-    let (schema, formats, more) = load::formats(&mut files);
-    found.extend(more);
     let mut texts = Vec::new();
     for path in &config.rules {
         if path.value == "builtin" {
@@ -166,16 +166,17 @@ fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
             Err((p, e)) => found.push(complaint(&config, path, "V009", format!("cannot read the rules in {}: {e}", p.display()), None)),
         }
     }
-    let (rules, more) = rule::load::load(&texts, &estate, schema, &super::check::read);
+    let (bundle, loaded, more) = Bundle::of(&config, texts, &super::check::read);
     found.extend(more);
-    files.extend(texts);
+    files.extend(bundle.texts().cloned());
     for f in config.sources.iter().filter_map(|s| s.format.as_ref()) {
-        if Format::named(&f.value, &formats).is_none() {
-            found.push(complaint(&config, f, "V008", format!("there is no format `{}`", f.value), Some(meant(&f.value, &formats))));
+        if Format::named(&f.value, &loaded.formats).is_none() {
+            let help = meant(&f.value, &loaded.formats);
+            found.push(complaint(&config, f, "V008", format!("there is no format `{}`", f.value), Some(help)));
         }
     }
     load::tell(&found, &files)?;
-    Ok((config, Loaded { rules, formats, estate }))
+    Ok((config, bundle, loaded))
 }
 
 /// A complaint about a setting, where it stands or on the command line.
@@ -193,39 +194,45 @@ fn meant(name: &str, formats: &declared::Formats) -> String {
     }
 }
 
-fn start(args: &Args, config: Config, loaded: Loaded) -> Result<(), RunError> {
+fn start(args: &Args, config: Config, bundle: Bundle, loaded: Loaded) -> Result<(), RunError> {
     let data = args.data.clone().or_else(config::data_dir).ok_or(RunError::NoData)?;
     let token = api::token::open(&data)?;
     let metrics = Arc::new(Metrics::default());
-    let limits = Arc::new(config.limits.clone());
+    let opened = spine::open(&data, &config, metrics.clone())?;
     let alerts = |source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source };
-    let lines = Lines::open(config.alerts.as_deref(), limits.alert_buffer_bytes, metrics.clone()).map_err(alerts)?;
+    let lines = lines::open(config.alerts.as_deref()).map_err(alerts)?;
     let begin = |what| move |source| RunError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
-    let result = runtime.block_on(daemon(config, loaded, token, metrics, limits, lines));
+    let result = runtime.block_on(daemon(args, config, (bundle, Arc::new(loaded)), token, opened, metrics, lines));
     // A read of standard input cannot be called off.
     runtime.shutdown_background();
     result
 }
 
-async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metrics>, limits: Arc<Limits>, lines: Lines) -> Result<(), RunError> {
+async fn daemon(
+    args: &Args,
+    config: Config,
+    (bundle, loaded): (Bundle, Arc<Loaded>),
+    token: String,
+    opened: spine::Opened,
+    metrics: Arc<Metrics>,
+    lines: Box<dyn Write + Send>,
+) -> Result<(), RunError> {
     let begin = |what| move |source| RunError::Start { what, source };
     let mut term = signal(SignalKind::terminate()).map_err(begin("listening for SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(begin("listening for SIGINT"))?;
     let (stop, stopping) = watch::channel(false);
-    let (queue, inbox) = Queue::new(limits.queue_bytes, metrics.clone());
-    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::default() };
+    let queue = opened.queue.clone();
+    let limits = Arc::new(config.limits.clone());
+    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::new(opened.known.clone()) };
     let missing = Arc::new(Missing::of(&["engine", "sources"]));
 
     // All that can fail comes before anything runs.
-    let listen = |what: &str, addr: SocketAddr| {
-        let what = what.to_owned();
-        move |source| OpenError::Listen { what, addr: addr.to_string(), source }
-    };
-    let http_listener = syslog::bind_tcp(config.http).map_err(listen("HTTP", config.http))?;
-    tracing::info!(http = %http_listener.local_addr().map_err(listen("HTTP", config.http))?, "listening");
-    let (mut sources, mut opened, mut watches, mut http) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let listen = |source| OpenError::Listen { what: "HTTP".into(), addr: config.http.to_string(), source };
+    let http_listener = syslog::bind_tcp(config.http).map_err(listen)?;
+    tracing::info!(http = %http_listener.local_addr().map_err(listen)?, "listening");
+    let (all, mut sources, mut watches, mut http) = (Sources::default(), Vec::new(), Vec::new(), None);
     for s in &config.sources {
         let source = Arc::new(Source {
             name: s.name.clone(),
@@ -233,13 +240,15 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             zone: s.zone.clone().unwrap_or_else(|| config.zone.clone()),
             lateness: s.lateness,
             allow: s.allow.clone(),
+            silent_after: s.silent_after,
             metrics: metrics.source(&s.name),
+            sight: Sight::default(),
         });
-        sources.push(source.clone());
+        all.write().unwrap_or_else(PoisonError::into_inner).push(source.clone());
         match &s.kind {
             Kind::Http => http = Some(source),
             Kind::File(c) => watches.push((source, c.clone())),
-            _ => opened.extend(source::open(s, source, &limits)?),
+            _ => sources.extend(source::open(s, source, &limits)?),
         }
     }
 
@@ -251,21 +260,18 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             .chain([("auto".to_owned(), None)])
             .collect();
         let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
+        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits, store: opened.store.clone() };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
-    let (rules, counted) = (loaded.rules.rules.len(), sources.clone());
-    let brain = Brain::new(loaded, &config);
-    let (ended, mut end) = watch::channel(());
-    std::thread::Builder::new()
-        .name("vigild-engine".into())
-        .spawn(move || {
-            pipeline::work(inbox, brain, lines, metrics, sources);
-            drop(ended);
-        })
-        .map_err(begin("the engine's thread"))?;
+    let (rules, counted) = (loaded.rules.rules.len(), all.clone());
+    let started = tokio::task::spawn_blocking(move || opened.start(&bundle, loaded, all, lines));
+    let mut spine = tokio::select! {
+        s = started => s.map_err(|_| RunError::Engine)??,
+        _ = term.recv() => return Ok(()),
+        _ = int.recv() => return Ok(()),
+    };
     missing.found("engine");
-    for o in opened {
+    for o in sources {
         (o.begin)(intake.clone(), &mut tasks);
     }
     let (followed, mut following) = watch::channel(());
@@ -287,7 +293,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
         tokio::select! {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
-            _ = end.changed() => {
+            _ = spine.ended.changed() => {
                 // It ends before it is told to only by a panic, which has been written already.
                 return Err(RunError::Engine);
             }
@@ -296,7 +302,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
                 let queue = queue.clone();
                 let now = crate::clock::now();
                 if tokio::time::timeout(TICK, queue.tick(now)).await.is_err() {
-                    tracing::debug!("the engine is busy; a tick is left out");
+                    tracing::debug!("the journal is busy; a tick is left out");
                 }
             }
         }
@@ -307,16 +313,16 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     let drained = tokio::time::timeout(GRACE, async {
         while tasks.join_next().await.is_some() {}
         let _ = following.changed().await;
-        queue.stop().await;
-        let _ = end.changed().await;
+        spine.stop();
+        let _ = spine.ended.changed().await;
     });
     let drained = drained.await;
-    for s in counted {
+    for s in counted.read().unwrap_or_else(PoisonError::into_inner).iter() {
         tracing::info!(source = %s.name, records = s.metrics.records.get(), dropped = s.metrics.dropped(), "taken in all");
     }
     match drained {
-        Ok(()) => tracing::info!("stopped; all that had arrived has been through the engine"),
-        Err(_) => tracing::error!("stopped before the engine had taken all that had arrived"),
+        Ok(()) => tracing::info!("stopped; all that had arrived is in the journal and has been through the engine"),
+        Err(_) => tracing::error!("stopped before all that had arrived was in the journal and through the engine; the next start goes on there"),
     }
     Ok(())
 }

@@ -56,6 +56,10 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the engine.
     pub state: State,
+    /// What is kept of what came in.
+    pub journal: Journal,
+    /// What is kept of alerts.
+    pub store: Store,
     /// Where alerts go; `None` is stdout.
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
@@ -121,6 +125,44 @@ pub struct State {
     pub waiting: usize,
 }
 
+/// What is kept of what came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    /// Bytes on disk at most.
+    pub max_bytes: usize,
+    /// Nothing is kept longer; none leaves it to the size.
+    pub max_age: Option<Duration>,
+    /// Nothing is taken in while less is free on the file system; none is the lesser of 2 GiB and 5 % of it.
+    pub min_free: Option<usize>,
+    /// A segment is sealed at this size.
+    pub segment_bytes: usize,
+    /// Idempotency keys that are remembered.
+    pub idempotency_keys: usize,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { max_bytes: 4 << 30, max_age: None, min_free: None, segment_bytes: 64 << 20, idempotency_keys: 100_000 }
+    }
+}
+
+/// What is kept of alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// Alerts at most.
+    pub max_alerts: usize,
+    /// How long they are kept.
+    pub max_age: Duration,
+    /// Disk space set aside so that alerts can be written when nothing else can.
+    pub reserve: usize,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { max_alerts: 1_000_000, max_age: Duration::from_secs(400 * 86_400), reserve: 16 << 20 }
+    }
+}
+
 /// The default port of syslog, on loopback.
 pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
 /// The default address of HTTP.
@@ -138,6 +180,8 @@ impl Default for Config {
             sources: vec![Source::syslog(SYSLOG), Source::http()],
             limits: Limits::default(),
             state: State { budget: 128 << 20, keys_per_rule: 100_000, waiting: 200_000 },
+            journal: Journal::default(),
+            store: Store::default(),
             alerts: None,
             provisional: true,
         }
@@ -379,7 +423,7 @@ impl Reader<'_> {
 
     fn config(&mut self, root: &Table<'_>) -> Config {
         let mut c = Config { file: self.file.to_owned(), ..Config::default() };
-        self.keys(root, "the configuration", &["zone", "rules", "host", "network", "http", "source", "limits", "state", "alerts"]);
+        self.keys(root, "the configuration", &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts"]);
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
             c.rules = rules.into_iter().map(|s| Set { value: s.value.to_owned(), span: s.span }).collect();
@@ -405,6 +449,15 @@ impl Reader<'_> {
             self.size(t, "budget", 1 << 20..1 << 40, &mut c.state.budget);
             self.size(t, "keys_per_rule", 1000..100_000_000, &mut c.state.keys_per_rule);
             self.size(t, "waiting", 1000..100_000_000, &mut c.state.waiting);
+        }
+        if let Some(t) = self.table(root, "journal") {
+            self.journal(t, &mut c.journal);
+        }
+        if let Some(t) = self.table(root, "store") {
+            self.keys(t, "`[store]`", &["max_alerts", "max_age", "reserve"]);
+            self.size(t, "max_alerts", 1000..100_000_001, &mut c.store.max_alerts);
+            self.time(t, "max_age", &mut c.store.max_age);
+            self.size(t, "reserve", 1 << 20..(1 << 30) + 1, &mut c.store.reserve);
         }
         if let Some(t) = self.table(root, "alerts") {
             self.keys(t, "`[alerts]`", &["file", "provisional"]);
@@ -446,6 +499,20 @@ impl Reader<'_> {
             self.say("V007", name.span, format!("there is another host with the name `{}`", name.value), "named a second time", None);
         }
         Some(Host { name: name.value.to_owned(), aliases, ip, tags })
+    }
+
+    fn journal(&mut self, t: &Table<'_>, j: &mut Journal) {
+        self.keys(t, "`[journal]`", &["max_bytes", "max_age", "min_free", "segment_bytes", "idempotency_keys"]);
+        self.size(t, "segment_bytes", 1 << 20..(1 << 30) + 1, &mut j.segment_bytes);
+        self.size(t, "max_bytes", 4 << 20..(1 << 50) + 1, &mut j.max_bytes);
+        self.size(t, "idempotency_keys", 1..1_000_001, &mut j.idempotency_keys);
+        let (mut age, mut free) = (Duration::ZERO, 0);
+        self.time(t, "max_age", &mut age);
+        j.max_age = Some(age).filter(|a| !a.is_zero());
+        if t.contains_key("min_free") {
+            self.size(t, "min_free", 0..(1 << 50) + 1, &mut free);
+            j.min_free = Some(free);
+        }
     }
 
     fn limits(&mut self, t: &Table<'_>, l: &mut Limits) {

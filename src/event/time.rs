@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 
 /// An instant: nanoseconds since 1970-01-01T00:00:00Z, from the year 1677 to 2262.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp(pub i64);
 
 /// A span of time in nanoseconds, never negative.

@@ -1,160 +1,227 @@
-//! Where the shell calls the core: parsers and engine in the engine's thread, and what becomes of what they say.
+//! Where the shell calls the core: a function of the journal's entries, whose answers are what is to be told.
 
-use super::output::Lines;
-use super::{Chunk, Stream};
-use crate::alert::{Alert, Step};
-use crate::config::Config;
-use crate::engine::{Engine, Options, Output, StreamId};
+use super::bundle::Loaded;
+use super::known::Known;
+use super::tell::Tale;
+use crate::engine::{Engine, Options, Output};
 use crate::event::Timestamp;
+use crate::journal::{Entry, Reader, Records, What};
 use crate::metrics::Metrics;
-use crate::parse::{Context, Estate, declared};
-use crate::rule::RuleSet;
+use crate::parse::{Context, Format};
 use crate::worker::{Origin, Row, Worker};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// So many alerts are remembered, so that further matches can be told; those of older ones are counted as lost.
-const REMEMBERED: usize = 10_000;
-
-/// Rules and formats, loaded and checked.
-pub struct Loaded {
-    /// The rules.
-    pub rules: RuleSet,
-    /// The declared formats.
-    pub formats: declared::Formats,
-    /// The inventory and the proxies.
-    pub estate: Arc<Estate>,
-}
-
-/// What became of the records of a chunk.
+/// What became of an entry.
 #[derive(Default)]
 pub struct Taken {
-    /// Taken by no parser.
+    /// Records taken by no parser.
     pub errors: u64,
-    /// Given their arrival time.
+    /// Records given their arrival time.
     pub ahead: u64,
-    /// Too late for windows.
+    /// Records too late for windows.
     pub late: u64,
-    /// The greatest event time.
+    /// The greatest event time that is not ahead of its arrival; the least instant without records.
     pub last: Timestamp,
+    /// The time of the last event, as it says itself.
+    pub event: Option<Timestamp>,
 }
 
 /// Parsers and engine, and what has been said of alerts.
 pub struct Brain {
-    rules: Arc<RuleSet>,
-    estate: Arc<Estate>,
-    provisional: bool,
+    loaded: Arc<Loaded>,
+    seed: u64,
     worker: Worker,
     row: Row,
     said: Vec<Output>,
-    alerts: Alerts,
+    tales: Vec<Tale>,
+    known: Known,
     /// What has been counted of the engine's counters.
     counted: BTreeMap<&'static str, u64>,
+    /// Whether alerts are counted: not those that had been told before a restart.
+    muted: bool,
+    metrics: Arc<Metrics>,
 }
 
-/// The alerts that may be told of again.
-#[derive(Default)]
-struct Alerts {
-    /// By id; no copies of evidence.
-    known: HashMap<[u8; 16], Known>,
-    /// The id that goes under a delivery key now, the oldest first to be forgotten.
-    current: HashMap<[u8; 16], [u8; 16]>,
-    order: VecDeque<[u8; 16]>,
-    /// Those with matches that have not been told.
-    changed: BTreeSet<[u8; 16]>,
-    /// Matches that joined another alert since their rule may open no more, by rule.
-    stormed: BTreeMap<String, u64>,
-}
-
-struct Known {
-    alert: Alert,
-    joined: u64,
-    is_final: bool,
+/// What is kept of a brain through a restart.
+#[derive(Serialize, Deserialize)]
+struct Saved<'a> {
+    #[serde(borrow)]
+    worker: Cow<'a, [u8]>,
+    known: Cow<'a, Known>,
+    fed: Vec<u8>,
 }
 
 impl Brain {
-    /// Of what was loaded.
-    pub fn new(loaded: Loaded, config: &Config) -> Brain {
-        let rules = Arc::new(loaded.rules);
-        let options = Options {
-            provisional: config.provisional,
-            live: true,
-            budget: config.state.budget,
-            keys: config.state.keys_per_rule,
-            waiting: config.state.waiting,
-            ..Options::default()
-        };
-        let worker = Worker::new(rules.clone(), &loaded.formats, loaded.estate.clone(), options);
+    /// Of what was loaded; `seed` is the journal's.
+    pub fn new(loaded: Arc<Loaded>, seed: u64, metrics: Arc<Metrics>) -> Brain {
+        let worker = worker(&loaded, seed, loaded.provisional);
         Brain {
-            rules,
-            estate: loaded.estate,
-            provisional: config.provisional,
+            loaded,
+            seed,
             worker,
             row: Row::default(),
             said: Vec::new(),
-            alerts: Alerts::default(),
+            tales: Vec::new(),
+            known: Known::default(),
             counted: BTreeMap::new(),
+            muted: false,
+            metrics,
         }
+    }
+
+    /// The bundle in force.
+    pub fn loaded(&self) -> &Arc<Loaded> {
+        &self.loaded
     }
 
     fn engine(&mut self) -> &mut Engine {
         self.worker.engine()
     }
 
-    /// Opens a stream.
-    pub fn open(&mut self, stream: &Stream) -> StreamId {
-        self.engine().stream(&stream.name, stream.source.lateness)
+    /// Whether what is told now has been told before a restart.
+    pub fn mute(&mut self, yes: bool) {
+        self.muted = yes;
     }
 
-    /// Takes the records of a chunk in their order.
-    pub fn take(&mut self, chunk: &Chunk, lines: &mut Lines, metrics: &Metrics) -> Taken {
+    /// The whole state.
+    pub fn save(&self) -> Vec<u8> {
+        let saved = Saved { worker: Cow::Owned(self.worker.save()), known: Cow::Borrowed(&self.known), fed: self.metrics.fed.save() };
+        postcard::to_stdvec(&saved).unwrap_or_default()
+    }
+
+    /// Puts a state that was saved under the same bundle into a fresh brain.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        let saved: Saved<'_> = postcard::from_bytes(state).map_err(|e| e.to_string())?;
+        self.worker.restore(&saved.worker).map_err(|e| e.to_string())?;
+        self.known = saved.known.into_owned();
+        self.metrics.fed.restore(&saved.fed);
+        Ok(())
+    }
+
+    /// Lets another bundle be in force. Rules that mean the same keep their state; windows of the others are rebuilt from
+    /// the entries from `rebuild` up to this one, if that is not 0.
+    pub fn load(&mut self, new: Arc<Loaded>, rebuild: u64, lsn: u64, reader: &Reader) {
+        if new.hash == self.loaded.hash {
+            return;
+        }
+        let saved = self.worker.save();
+        let mut next = worker(&new, self.seed, new.provisional);
+        match next.restore(&saved) {
+            Ok(r) => {
+                tracing::info!(kept = r.kept.len(), fresh = r.fresh.len(), dropped = r.dropped, "other rules and settings hold");
+                let fresh: BTreeSet<Arc<str>> = r.fresh.into_iter().collect();
+                if rebuild > 0 && !fresh.is_empty() {
+                    self.rebuild(&new, &saved, &fresh, rebuild..lsn, reader, &mut next);
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "the engine's state is lost by this reload"),
+        }
+        (self.worker, self.loaded) = (next, new);
+        // The counters of the new engine go on from the old one's where these were kept.
+        self.settle();
+    }
+
+    /// Feeds the journal's past to an engine beside the running one, and takes over its state of some rules.
+    fn rebuild(&self, new: &Arc<Loaded>, saved: &[u8], ids: &BTreeSet<Arc<str>>, entries: Range<u64>, reader: &Reader, to: &mut Worker) {
+        let mut side = Brain::new(new.clone(), self.seed, Arc::default());
+        side.worker = worker(new, self.seed, false);
+        if let Err(e) = side.worker.restore_streams(saved) {
+            tracing::error!(error = %e, "windows are not rebuilt");
+            return;
+        }
+        let mut tales = Vec::new();
+        for entry in reader.entries(entries.start).map_while(Result::ok).take_while(|e| e.lsn < entries.end) {
+            side.take(&entry, &mut tales);
+            tales.clear();
+        }
+        match to.restore_rules(&side.worker.save(), ids) {
+            Ok(_) => tracing::info!(rules = ids.len(), from = entries.start, "windows of new and changed rules are rebuilt"),
+            Err(e) => tracing::error!(error = %e, "windows are not rebuilt"),
+        }
+    }
+
+    /// What the engine has counted so far has been told.
+    pub fn settle(&mut self) {
+        let scratch = std::mem::take(&mut self.metrics);
+        self.gauge();
+        self.metrics = scratch;
+        self.gauge();
+    }
+
+    /// Takes an entry in; what is to be told of it is appended to `tales`. A load is none of this: see [`Brain::load`].
+    pub fn take(&mut self, entry: &Entry, tales: &mut Vec<Tale>) -> Taken {
         let mut taken = Taken { last: Timestamp::MIN, ..Taken::default() };
-        let source = &chunk.stream.source;
-        let estate = self.estate.clone();
-        let ctx = Context { zone: &source.zone, near: chunk.near, named: chunk.format.is_some(), estate: &estate };
-        let origin = Origin { ctx, format: chunk.format, stream: &chunk.stream.name, lateness: source.lateness, received: Some(chunk.received) };
+        std::mem::swap(&mut self.tales, tales);
+        match &entry.what {
+            What::Records(r) => {
+                self.worker.set_seq(entry.seq.saturating_sub(1));
+                self.records(r, &mut taken);
+            }
+            What::Tick(now) => self.tick(*now),
+            What::Behind { source, stream, yes } => {
+                let lateness = self.loaded.source(source).lateness;
+                self.say(|b, out| {
+                    let id = b.engine().stream(stream, lateness);
+                    b.engine().hold(id, *yes, out);
+                });
+            }
+            What::Closed { source, stream } => {
+                let lateness = self.loaded.source(source).lateness;
+                self.say(|b, out| {
+                    let id = b.engine().stream(stream, lateness);
+                    b.worker.close(stream, out);
+                    b.engine().close(id, out);
+                });
+            }
+            What::Gap { from, to } => self.say(|b, out| b.worker.gap(*from, *to, out)),
+            What::Load { .. } => {}
+        }
+        std::mem::swap(&mut self.tales, tales);
+        taken
+    }
+
+    /// Lets the core say something, and makes of it what is to be told.
+    fn say(&mut self, f: impl FnOnce(&mut Brain, &mut Vec<Output>)) {
+        let mut said = std::mem::take(&mut self.said);
+        f(self, &mut said);
+        self.said = said;
+        self.drain();
+    }
+
+    fn records(&mut self, r: &Records, taken: &mut Taken) {
+        let loaded = self.loaded.clone();
+        let setting = loaded.source(&r.source);
+        let format = r.format.as_deref().and_then(|f| Format::named(f, &loaded.formats));
+        let ctx = Context { zone: &setting.zone, near: r.near, named: format.is_some(), estate: &setting.estate };
+        let origin = Origin { ctx, format, stream: &r.stream, lateness: setting.lateness, received: Some(r.received) };
         let before = (self.engine().counters().late, self.engine().counters().ahead);
-        for &r in &chunk.batch.records {
-            let (seen, ts) = self.worker.parse(&chunk.batch, r, &origin, &mut self.row);
-            self.worker.feed(&chunk.batch, r, &origin, &mut self.row, &mut self.said);
+        for &one in &r.batch.records {
+            let (seen, ts) = self.worker.parse(&r.batch, one, &origin, &mut self.row);
+            self.worker.feed(&r.batch, one, &origin, &mut self.row, &mut self.said);
             taken.errors += seen.error as u64;
-            taken.last = taken.last.max(ts.min(chunk.received));
+            taken.last = taken.last.max(ts.min(r.received));
+            taken.event = Some(ts);
             if !self.said.is_empty() {
-                self.drain(lines, metrics);
+                self.drain();
             }
         }
         let after = self.engine().counters();
         (taken.late, taken.ahead) = (after.late - before.0, after.ahead - before.1);
-        taken
-    }
-
-    /// Holds the watermark for a stream with a backlog, or no longer.
-    pub fn behind(&mut self, id: StreamId, yes: bool, lines: &mut Lines, metrics: &Metrics) {
-        let mut said = std::mem::take(&mut self.said);
-        self.engine().hold(id, yes, &mut said);
-        self.said = said;
-        self.drain(lines, metrics);
-    }
-
-    /// Ends a stream.
-    pub fn close(&mut self, stream: &Stream, lines: &mut Lines, metrics: &Metrics) {
-        self.worker.close(&stream.name, &mut self.said);
-        // A file that was opened and never gave a record is known to the engine alone.
-        if let Some(&id) = stream.id.get() {
-            let mut said = std::mem::take(&mut self.said);
-            self.engine().close(id, &mut said);
-            self.said = said;
-        }
-        self.drain(lines, metrics);
     }
 
     /// Tells the engine what time it is, and tells of alerts that have matched again.
-    pub fn tick(&mut self, now: Timestamp, lines: &mut Lines, metrics: &Metrics) {
-        let mut said = std::mem::take(&mut self.said);
-        self.engine().tick(now, &mut said);
-        self.said = said;
-        self.drain(lines, metrics);
-        self.updates(lines);
+    fn tick(&mut self, now: Timestamp) {
+        self.say(|b, out| b.engine().tick(now, out));
+        self.known.updates(&mut self.tales);
+    }
+
+    /// Shows how the engine stands.
+    pub fn gauge(&mut self) {
+        let metrics = self.metrics.clone();
         let (groups, bytes) = self.engine().size();
         metrics.groups.set(groups as i64);
         metrics.state_bytes.set(bytes as i64);
@@ -169,110 +236,62 @@ impl Brain {
         ];
         for (limit, n) in limits {
             let before = self.counted.insert(limit, n).unwrap_or(0);
-            metrics.limited(limit, n - before);
+            metrics.limited(limit, n.saturating_sub(before));
         }
     }
 
     /// Groups given up so far, by rule.
     pub fn evicted(&mut self) -> Vec<(String, u64)> {
-        let rules = self.rules.clone();
+        let rules = self.loaded.rules.clone();
         let counts = &self.engine().counters().evicted;
         rules.rules.iter().zip(counts).filter(|&(_, &n)| n > 0).map(|(r, &n)| (r.id.to_string(), n)).collect()
     }
 
     /// Matches so far that opened no alert of their own since their rule had opened as many as it may, by rule.
     pub fn stormed(&self) -> Vec<(String, u64)> {
-        self.alerts.stormed.iter().map(|(r, n)| (r.clone(), *n)).collect()
+        self.known.stormed()
     }
 
-    /// Writes what the engine has said.
-    fn drain(&mut self, lines: &mut Lines, metrics: &Metrics) {
+    /// Makes of what the engine has said what is to be told.
+    fn drain(&mut self) {
+        let (loaded, metrics) = (self.loaded.clone(), self.metrics.clone());
+        let rules = &loaded.rules;
         for o in self.said.drain(..) {
             match o {
                 Output::Alert(step, alert) => {
-                    lines.line(|out| alert.write(&self.rules, Some((step, step == Step::Final)), out));
-                    let rule = &self.rules.rules[alert.rule];
+                    let tale = Tale::of(rules, &alert, step);
                     // It is counted when it is first told, and once, whatever becomes of it.
-                    if self.alerts.told(step, *alert) {
-                        metrics.alert(&rule.id, rule.severity.name());
+                    if self.known.told(&alert, &tale) && !self.muted {
+                        metrics.alert(&tale.rule, tale.severity.name());
                     }
+                    self.tales.push(tale);
                 }
                 Output::Update { id, count, last, early } => {
-                    if !early || self.provisional {
-                        self.alerts.more(id, last, metrics, |k| k.alert.count = count);
+                    if !early || loaded.provisional {
+                        metrics.updates_lost.inc_by(!self.known.counted(id, count, last) as u64);
                     }
                 }
-                Output::Joined(id, at) => {
-                    self.alerts.more(id, at, metrics, |k| k.joined += 1);
-                    if let Some(k) = self.alerts.known.get(&id)
-                        && !k.alert.late
-                    {
-                        *self.alerts.stormed.entry(self.rules.rules[k.alert.rule].id.to_string()).or_default() += 1;
-                    }
-                }
+                Output::Joined(id, at) => metrics.updates_lost.inc_by(!self.known.joined(id, at) as u64),
                 Output::Metric { rule, value, labels, .. } => {
-                    if let Some(m) = self.rules.rules.get(rule).and_then(|r| r.metric.as_ref()) {
+                    if let Some(m) = rules.rules.get(rule).and_then(|r| r.metric.as_ref()) {
                         metrics.fed.feed(m, &labels, value);
                     }
                 }
             }
         }
     }
-
-    /// Writes the alerts that have matched again, once for all matches since the last time.
-    fn updates(&mut self, lines: &mut Lines) {
-        for id in std::mem::take(&mut self.alerts.changed) {
-            if let Some(k) = self.alerts.known.get(&id) {
-                let all = Alert { count: k.alert.count + k.joined, ..k.alert.clone() };
-                lines.line(|out| all.write(&self.rules, Some((Step::Updated, k.is_final)), out));
-            }
-        }
-    }
 }
 
-impl Alerts {
-    /// Remembers an alert as it was told last; `true` if nothing had been told of it before.
-    fn told(&mut self, step: Step, mut alert: Alert) -> bool {
-        let (id, delivery) = (alert.id, alert.delivery);
-        let before = self.current.get(&delivery).copied();
-        if step == Step::Withdrawn {
-            self.known.remove(&id);
-            self.changed.remove(&id);
-            return false;
-        }
-        // Copies of evidence are large, and have been written.
-        alert.evidence.iter_mut().for_each(|e| e.kept = None);
-        if let Some(old) = before.filter(|o| *o != id) {
-            self.known.remove(&old);
-            self.changed.remove(&old);
-        }
-        let (joined, count, last) = self.known.get(&id).map_or((0, 0, alert.last), |k| (k.joined, k.alert.count, k.alert.last));
-        // What was told of its matches while it could still change is not taken back by telling that it is final.
-        (alert.count, alert.last) = (alert.count.max(count), alert.last.max(last));
-        self.known.insert(id, Known { alert, joined, is_final: step == Step::Final });
-        self.current.insert(delivery, id);
-        if before.is_none() {
-            self.order.push_back(delivery);
-            if self.order.len() > REMEMBERED
-                && let Some(oldest) = self.order.pop_front().and_then(|d| self.current.remove(&d))
-            {
-                self.known.remove(&oldest);
-                self.changed.remove(&oldest);
-            }
-        }
-        before.is_none()
-    }
-
-    fn more(&mut self, id: [u8; 16], last: Timestamp, metrics: &Metrics, change: impl FnOnce(&mut Known)) {
-        match self.known.get_mut(&id) {
-            Some(k) => {
-                change(k);
-                k.alert.last = k.alert.last.max(last);
-                self.changed.insert(id);
-            }
-            None => {
-                metrics.updates_lost.inc();
-            }
-        }
-    }
+/// A worker for what was loaded.
+fn worker(loaded: &Loaded, seed: u64, provisional: bool) -> Worker {
+    let options = Options {
+        provisional,
+        live: true,
+        budget: loaded.state.budget,
+        keys: loaded.state.keys_per_rule,
+        waiting: loaded.state.waiting,
+        seed,
+        ..Options::default()
+    };
+    Worker::new(loaded.rules.clone(), &loaded.formats, loaded.estate.clone(), options)
 }

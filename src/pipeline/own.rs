@@ -4,12 +4,15 @@
 //! minute, under the same id. Only `vigild run` writes them.
 
 use super::Source;
-use super::output::Lines;
+use super::evaluate::Sources;
+use super::tell::Tale;
+use crate::alert::Step;
 use crate::event::json::Tree;
 use crate::event::{Span, Timestamp};
 use crate::metrics::Metrics;
+use crate::rule::Severity;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// How long a recurrence joins the open alert.
 const OPEN: Span = Span::seconds(86_400);
@@ -22,7 +25,8 @@ const FAILURES: (u64, u64) = (10, 20);
 
 /// What is watched, and what has been said.
 pub struct Own {
-    sources: Vec<Watched>,
+    sources: Sources,
+    watched: Vec<Watched>,
     seen: BTreeMap<(&'static str, String), u64>,
     open: BTreeMap<(&'static str, String), Open>,
 }
@@ -33,6 +37,8 @@ struct Watched {
     late: u64,
     /// Records and failures when the span of parse failures began.
     begin: (Timestamp, u64, u64),
+    /// Records when they were last seen to move, when that was, and whether the silence since then has been told.
+    heard: (u64, Timestamp, bool),
 }
 
 struct Open {
@@ -44,29 +50,52 @@ struct Open {
 }
 
 impl Own {
-    /// Nothing said yet.
-    pub fn new(sources: Vec<Arc<Source>>) -> Own {
-        let watch = |source| Watched { source, dropped: 0, late: 0, begin: (Timestamp::MIN, 0, 0) };
-        Own { sources: sources.into_iter().map(watch).collect(), seen: BTreeMap::new(), open: BTreeMap::new() }
+    /// Nothing said yet, of these sources and those that join them.
+    pub fn new(sources: Sources) -> Own {
+        Own { sources, watched: Vec::new(), seen: BTreeMap::new(), open: BTreeMap::new() }
+    }
+
+    /// So much had been given up, by rule, when this began.
+    pub fn begin(&mut self, evicted: &[(String, u64)], stormed: &[(String, u64)]) {
+        for (id, all) in [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)] {
+            self.seen.extend(all.iter().map(|(rule, n)| ((id, rule.clone()), *n)));
+        }
+    }
+
+    /// An alert of before the start is still open.
+    pub fn reopen(&mut self, rule: &str, key: &str, first: Timestamp, count: u64) {
+        if let Some((id, ..)) = KINDS.iter().find(|k| k.0 == rule) {
+            self.open.insert((id, key.to_owned()), Open { first, told: first, count, more: false });
+        }
     }
 
     /// Looks at all counters; `evicted` is the groups given up so far, by rule, `stormed` the matches beyond
     /// what a rule may open.
-    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], stormed: &[(String, u64)], metrics: &Metrics, lines: &mut Lines) {
+    pub fn tick(&mut self, now: Timestamp, evicted: &[(String, u64)], stormed: &[(String, u64)], metrics: &Metrics, tales: &mut Vec<Tale>) {
         let mut said = Vec::new();
-        for w in &mut self.sources {
+        self.follow(now);
+        for w in &mut self.watched {
             let (m, name) = (&w.source.metrics, &w.source.name);
             let (dropped, late) = (m.dropped(), m.late.get());
             said.push(("vigild-source-drops", name.clone(), dropped - w.dropped));
             said.push(("vigild-late-events", name.clone(), late - w.late));
             (w.dropped, w.late) = (dropped, late);
             let (records, failures) = (m.records.get(), m.parse_errors.get());
-            let new = (records - w.begin.1, failures - w.begin.2);
+            let new = (records.saturating_sub(w.begin.1), failures.saturating_sub(w.begin.2));
             if new.1 >= FAILURES.0 && new.1 * FAILURES.1 >= new.0 {
                 said.push(("vigild-parse-failures", name.clone(), new.1));
                 w.begin = (now, records, failures);
             } else if now >= w.begin.0.plus(SPAN) {
                 w.begin = (now, records, failures);
+            }
+            if records != w.heard.0 {
+                w.heard = (records, now, false);
+            } else if let Some(after) = w.source.silent_after
+                && !w.heard.2
+                && now >= w.heard.1.plus(Span(after.as_nanos().min(i64::MAX as u128) as i64))
+            {
+                w.heard.2 = true;
+                said.push(("vigild-source-silent", name.clone(), 1));
             }
         }
         let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
@@ -86,10 +115,22 @@ impl Own {
             if o.more && (o.told == Timestamp::MIN || now >= o.told.plus(AGAIN)) {
                 o.told = now;
                 o.more = false;
-                lines.line(|out| write(id, key, o.first, now, o.count, out));
+                tales.push(tale(id, key, o.first, now, o.count));
             }
             o.more || now < o.first.plus(OPEN)
         });
+    }
+
+    /// Watches the sources that there are now.
+    fn follow(&mut self, now: Timestamp) {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        self.watched.retain(|w| sources.iter().any(|s| Arc::ptr_eq(s, &w.source)));
+        for s in sources.iter().filter(|s| !self.watched.iter().any(|w| Arc::ptr_eq(s, &w.source))).cloned().collect::<Vec<_>>() {
+            // What happened before this is told; the silence of a source begins when it is first looked at.
+            let m = &s.metrics;
+            let (dropped, late) = if self.watched.capacity() == 0 { (0, 0) } else { (m.dropped(), m.late.get()) };
+            self.watched.push(Watched { dropped, late, begin: (Timestamp::MIN, 0, 0), heard: (m.records.get(), now, false), source: s });
+        }
     }
 
     fn count(&mut self, id: &'static str, key: String, n: u64, now: Timestamp, metrics: &Metrics) {
@@ -102,15 +143,21 @@ impl Own {
     }
 }
 
-fn write(id: &str, key: &str, first: Timestamp, last: Timestamp, count: u64, out: &mut Vec<u8>) {
-    let (title, of, what) = match id {
-        "vigild-source-drops" => ("A source loses records", "source", "records of the source were dropped; see vigild_records_dropped_total"),
-        "vigild-late-events" => ("Events come too late", "source", "events of the source came after their windows had closed; raise its `lateness`"),
-        "vigild-parse-failures" => ("Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
-        "vigild-rule-storm" => ("A rule opens too many alerts", "rule", "matches beyond the rule's `max_alerts` an hour joined its newest alert"),
-        _ => ("The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
-    };
-    let hash = blake3::hash(format!("{id}\0{key}\0{}", first.0).as_bytes()).to_hex();
+/// Rule, title, what the key names, and what is counted.
+const KINDS: [(&str, &str, &str, &str); 6] = [
+    ("vigild-source-drops", "A source loses records", "source", "records of the source were dropped; see vigild_records_dropped_total"),
+    ("vigild-late-events", "Events come too late", "source", "events of the source came after their windows had closed; raise its `lateness`"),
+    ("vigild-parse-failures", "Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
+    ("vigild-source-silent", "A source has fallen silent", "source", "times the source sent nothing for its `silent_after`"),
+    ("vigild-rule-storm", "A rule opens too many alerts", "rule", "matches beyond the rule's `max_alerts` an hour joined its newest alert"),
+    ("vigild-eviction", "The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
+];
+
+fn tale(id: &'static str, key: &str, first: Timestamp, last: Timestamp, count: u64) -> Tale {
+    let (_, title, of, what) = KINDS.iter().find(|k| k.0 == id).unwrap_or(&KINDS[0]);
+    let mut line = Vec::new();
+    let hash = blake3::hash(format!("{id}\0{key}\0{}", first.0).as_bytes());
+    let (hash_bytes, hash) = (*hash.as_bytes(), hash.to_hex());
     let mut t = Tree::default();
     let text = |v: String| v.into_bytes();
     t.str("@timestamp", &first.to_string());
@@ -131,7 +178,10 @@ fn write(id: &str, key: &str, first: Timestamp, last: Timestamp, count: u64, out
     t.put("alert.final", text("true".into()));
     t.put("alert.evidence", text("[]".into()));
     t.str("message", &format!("{key}: {count} {what}"));
-    t.write(out);
+    t.write(&mut line);
+    let mut name = [0; 16];
+    name.copy_from_slice(&hash_bytes[..16]);
+    Tale { id: name, step: Step::Final, line, ts: first, rule: Arc::from(id), severity: Severity::Medium, signal: false, is_final: true, evidence: Vec::new() }
 }
 
 #[cfg(test)]
@@ -140,26 +190,12 @@ mod tests {
     use crate::event::time::SECOND;
     use crate::metrics::Reason;
     use jiff::tz::TimeZone;
-    use std::io::Write;
-    use std::sync::Mutex;
+    use std::sync::RwLock;
 
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("one thread").write(b)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    type Step = fn(&Source);
+    type Do = fn(&Source);
 
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
-    fn check(steps: &[(i64, Step)], evicted: &[(String, u64)]) -> Vec<String> {
+    fn check(steps: &[(i64, Do)], evicted: &[(String, u64)]) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
         let source = Arc::new(Source {
             name: "syslog".into(),
@@ -167,20 +203,19 @@ mod tests {
             zone: TimeZone::UTC,
             lateness: Span::seconds(60),
             allow: Vec::new(),
+            silent_after: Some(std::time::Duration::from_secs(100)),
+            sight: Default::default(),
             metrics: metrics.source("syslog"),
         });
-        let page = Page::default();
-        let mut lines = Lines::to(Box::new(page.clone()), 1 << 20, metrics.clone());
-        let mut own = Own::new(vec![source.clone()]);
+        let mut tales = Vec::new();
+        let mut own = Own::new(Arc::new(RwLock::new(vec![source.clone()])));
         for (at, step) in steps {
             step(&source);
-            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &[], &metrics, &mut lines);
+            own.tick(Timestamp(1_700_000_000 * SECOND).plus(Span::seconds(*at)), evicted, &[], &metrics, &mut tales);
         }
-        lines.flush();
-        let text = String::from_utf8(page.0.lock().expect("one thread").clone()).expect("text");
         let mut ids = Vec::new();
-        let line = |l: &str| {
-            let v: serde_json::Value = serde_json::from_str(l).expect("a line is JSON");
+        let line = |t: &Tale| {
+            let v: serde_json::Value = serde_json::from_slice(&t.line).expect("a line is JSON");
             let id = v["event"]["id"].clone();
             assert_eq!(v["event"]["kind"], "alert");
             let n = ids.iter().position(|i| *i == id).unwrap_or_else(|| {
@@ -189,12 +224,12 @@ mod tests {
             });
             format!("{} {} {n}", v["rule"]["id"].as_str().unwrap_or("?"), v["alert"]["count"])
         };
-        text.lines().map(line).collect()
+        tales.iter().map(line).collect()
     }
 
     #[test]
     fn drops_are_told_at_once_and_again_once_a_minute_under_one_id() {
-        let drop_one: Step = |s| s.metrics.drop_records(Reason::Queue, 5);
+        let drop_one: Do = |s| s.metrics.drop_records(Reason::Queue, 5);
         assert_eq!(
             check(&[(0, |_| {}), (1, drop_one), (2, drop_one), (30, |_| {}), (61, |_| {}), (62, |_| {})], &[]),
             ["vigild-source-drops 5 0", "vigild-source-drops 10 0"]
@@ -203,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_day_later_it_is_another_alert() {
-        let late: Step = |s| {
+        let late: Do = |s| {
             s.metrics.late.inc();
         };
         assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
@@ -211,15 +246,27 @@ mod tests {
 
     #[test]
     fn a_stray_line_is_no_parse_failure_and_a_wrong_format_is() {
-        let few: Step = |s| {
+        let few: Do = |s| {
             s.metrics.records.inc_by(1000);
             s.metrics.parse_errors.inc_by(20);
         };
-        let many: Step = |s| {
+        let many: Do = |s| {
             s.metrics.records.inc_by(100);
             s.metrics.parse_errors.inc_by(80);
         };
         assert_eq!(check(&[(0, few), (61, |_| {}), (62, many)], &[]), ["vigild-parse-failures 80 0"]);
+    }
+
+    #[test]
+    fn silence_is_told_once_until_the_source_speaks_again() {
+        let one: Do = |s| {
+            s.metrics.records.inc();
+        };
+        let quiet: Do = |_| {};
+        assert_eq!(
+            check(&[(0, one), (99, quiet), (100, quiet), (300, quiet), (301, one), (401, quiet)], &[]),
+            ["vigild-source-silent 1 0", "vigild-source-silent 2 0"]
+        );
     }
 
     #[test]

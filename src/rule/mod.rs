@@ -25,7 +25,7 @@ pub struct RuleSet {
 }
 
 /// How bad, as the operator sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Severity {
     /// Worth a record.
     Informational,
@@ -258,7 +258,7 @@ pub struct Metric {
 }
 
 /// What a match does to a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum MetricKind {
     /// Adds.
     Counter,

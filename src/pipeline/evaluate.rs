@@ -1,0 +1,138 @@
+//! The engine's thread: takes entries in the journal's order through the brain, and hands on what is to be told.
+
+use super::brain::Brain;
+use super::bundle::Loaded;
+use super::own::Own;
+use super::record::Out;
+use super::snapshot::Snapshot;
+use super::{Source, Stream};
+use crate::clock;
+use crate::event::Timestamp;
+use crate::journal::{Entry, Reader, What};
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, Sender};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// After so many bytes of records the state is saved …
+const SAVE_BYTES: usize = 256 << 20;
+/// … or after so long.
+const SAVE_AFTER: Duration = Duration::from_secs(300);
+
+/// All sources that there are; a reload changes them.
+pub type Sources = Arc<RwLock<Vec<Arc<Source>>>>;
+
+/// What the thread is given.
+pub enum Work {
+    /// An entry, in the journal's order.
+    Entry(Box<Entry>, Live),
+    /// The end: the state is saved.
+    Stop,
+}
+
+/// What an entry has beside it while it is new.
+#[derive(Default)]
+pub struct Live {
+    /// Its stream.
+    pub stream: Option<Arc<Stream>>,
+    /// Told when it has been through the engine.
+    pub seen: Option<oneshot::Sender<()>>,
+    /// What a load loads.
+    pub loaded: Option<Arc<Loaded>>,
+    /// The room it takes in the queue, free when it has been through.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+/// What the thread works with.
+pub struct Evaluate {
+    /// What comes.
+    pub work: Receiver<Work>,
+    /// Who tells.
+    pub out: Sender<Out>,
+    /// Parsers and engine.
+    pub brain: Brain,
+    /// The daemon's own alerts.
+    pub own: Own,
+    /// The sources, for what they count.
+    pub sources: Sources,
+    /// The journal, to rebuild windows from.
+    pub reader: Reader,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The last entry taken.
+    pub lsn: u64,
+}
+
+/// Runs until it is told to stop, or until a neighbour is gone.
+pub fn run(mut e: Evaluate) {
+    let (mut bytes, mut saved): (usize, Instant) = (0, clock::monotonic());
+    let mut saved_at = e.lsn;
+    while let Ok(work) = e.work.recv() {
+        let (entry, live) = match work {
+            Work::Entry(entry, live) => (entry, live),
+            Work::Stop => {
+                drop(save(&mut e, saved_at));
+                drop(e.out.send(Out::Stop));
+                return;
+            }
+        };
+        if let What::Records(r) = &entry.what {
+            bytes += r.batch.bytes.len();
+        }
+        if !take(&mut e, *entry, live) {
+            return;
+        }
+        if bytes >= SAVE_BYTES || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
+            (bytes, saved) = (0, clock::monotonic());
+            match save(&mut e, saved_at) {
+                Some(at) => saved_at = at,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Takes an entry in; `false` if nobody tells any more.
+fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
+    let mut tales = Vec::new();
+    let taken = e.brain.take(&entry, &mut tales);
+    e.lsn = entry.lsn;
+    match (&entry.what, live.loaded) {
+        (What::Tick(now), _) => {
+            e.brain.gauge();
+            e.own.tick(*now, &e.brain.evicted(), &e.brain.stormed(), &e.metrics, &mut tales);
+        }
+        (What::Load { rebuild, .. }, Some(loaded)) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader),
+        _ => {}
+    }
+    if let Some(stream) = live.stream {
+        let m = &stream.source.metrics;
+        m.parse_errors.inc_by(taken.errors);
+        m.ahead.inc_by(taken.ahead);
+        m.late.inc_by(taken.late);
+        if taken.last > Timestamp::MIN {
+            stream.last.fetch_max(taken.last.0, Ordering::Relaxed);
+        }
+        if let (Some(event), What::Records(r)) = (taken.event, &entry.what) {
+            stream.source.sight.look(event, r.received);
+        }
+    }
+    if !tales.is_empty() && e.out.send(Out::Tales { lsn: entry.lsn, tales }).is_err() {
+        return false;
+    }
+    // Whoever asked may have gone.
+    let _ = live.seen.map(|s| s.send(()));
+    true
+}
+
+/// Hands the state on to be saved, unless it has been: up to which entry, or none if nobody saves any more.
+fn save(e: &mut Evaluate, before: u64) -> Option<u64> {
+    if e.lsn == before {
+        return Some(before);
+    }
+    let snapshot = Snapshot { lsn: e.lsn, load: e.brain.loaded().hash, state: e.brain.save() };
+    e.out.send(Out::Snapshot(Box::new(snapshot))).ok()?;
+    Some(e.lsn)
+}

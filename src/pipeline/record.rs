@@ -1,0 +1,170 @@
+//! The store's thread: commits what is to be told, once what it follows from is durable, and saves the engine's state.
+
+use super::Queue;
+use super::durable::Durable;
+use super::lines::Lines;
+use super::snapshot::{Snapshot, Snapshots};
+use super::tell::Tale;
+use crate::journal::{Keeper, Reader};
+use crate::metrics::Metrics;
+use crate::store::{Commit, Store, Told};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// So many lines are committed at once at most.
+const LINES: usize = 1000;
+/// How often a commit that failed is tried again, and a used reserve is made good.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Evidence is copied up to so many records …
+const RECORDS: usize = 100;
+/// … and so many bytes an alert.
+const BYTES: usize = 256 << 10;
+
+/// What the thread is given, in the order of the journal.
+pub enum Out {
+    /// What follows from an entry.
+    Tales {
+        /// The entry.
+        lsn: u64,
+        /// What is to be told.
+        tales: Vec<Tale>,
+    },
+    /// The engine's state, to be saved once all before it has been committed.
+    Snapshot(Box<Snapshot>),
+    /// The end.
+    Stop,
+}
+
+/// What the thread works with.
+pub struct Record {
+    /// What comes.
+    pub out: Receiver<Out>,
+    /// Where it is committed.
+    pub store: Arc<Store>,
+    /// Where evidence is copied from.
+    pub reader: Reader,
+    /// What the journal may forget.
+    pub keeper: Arc<Keeper>,
+    /// Whether entries are durable.
+    pub durable: Arc<Durable>,
+    /// Who makes them so.
+    pub queue: Queue,
+    /// Where states are saved.
+    pub snapshots: Snapshots,
+    /// Told that there are lines to write.
+    pub lines: Lines,
+    /// Set while the store has used its reserve.
+    pub store_full: Arc<AtomicBool>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs until it is told to stop, or until the engine's thread is gone.
+pub fn run(mut r: Record) {
+    let mut pending: Option<Out> = None;
+    loop {
+        let next = match pending.take() {
+            Some(o) => o,
+            None => match r.out.recv_timeout(AGAIN) {
+                Ok(o) => o,
+                Err(RecvTimeoutError::Timeout) => {
+                    refill(&r);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            },
+        };
+        match next {
+            Out::Tales { lsn, tales } => {
+                let (mut mark, mut all) = (lsn, tales);
+                while all.len() < LINES {
+                    match r.out.try_recv() {
+                        Ok(Out::Tales { lsn, tales }) => {
+                            mark = lsn;
+                            all.extend(tales);
+                        }
+                        Ok(other) => {
+                            pending = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                if !commit(&r, mark, all) {
+                    break;
+                }
+            }
+            Out::Snapshot(s) => {
+                if r.durable.get() < s.lsn {
+                    r.queue.sync();
+                }
+                if !r.durable.wait(s.lsn) {
+                    break;
+                }
+                save(&mut r, &s);
+            }
+            Out::Stop => break,
+        }
+    }
+    r.lines.end();
+}
+
+/// Commits lines once the entries they follow from are durable, however long that takes; `false` if these never will be.
+fn commit(r: &Record, mark: u64, tales: Vec<Tale>) -> bool {
+    if r.durable.get() < mark {
+        r.queue.sync();
+        if !r.durable.wait(mark) {
+            return false;
+        }
+    }
+    let told = tales.into_iter().map(|t| told(r, t)).collect();
+    let commit = Commit { mark, told, written: Vec::new() };
+    let mut said = false;
+    while let Err(e) = r.store.commit(&commit) {
+        if !std::mem::replace(&mut said, true) {
+            tracing::error!(error = %e, "alerts cannot be stored; they wait");
+        }
+        r.store_full.store(true, Ordering::Relaxed);
+        std::thread::sleep(AGAIN);
+    }
+    if said {
+        tracing::info!("alerts are stored again");
+    }
+    refill(r);
+    r.lines.more();
+    true
+}
+
+/// While the store's reserve is used up, nothing more is taken in.
+fn refill(r: &Record) {
+    let missing = r.store.reserve_missing() && r.store.refill().is_err();
+    if r.store_full.swap(missing, Ordering::Relaxed) != missing {
+        tracing::warn!(missing, "the store's reserve of disk space");
+    }
+}
+
+fn told(r: &Record, t: Tale) -> Told {
+    let (mut evidence, mut bytes) = (Vec::new(), 0);
+    for &seq in t.evidence.iter().rev().take(RECORDS) {
+        match r.reader.record(seq) {
+            Ok(Some(record)) if bytes + record.len() <= BYTES => {
+                bytes += record.len();
+                evidence.push((seq, record));
+            }
+            Ok(_) => {}
+            Err(e) => tracing::warn!(seq, error = %e, "a record of evidence cannot be read"),
+        }
+    }
+    let Tale { id, step, line, ts, rule, severity, signal, is_final, .. } = t;
+    Told { id, step, line, ts, rule, severity, signal, is_final, evidence }
+}
+
+/// Saves the state; what lies before the older one of the two that are kept may go from the journal.
+fn save(r: &mut Record, s: &Snapshot) {
+    match r.snapshots.write(s) {
+        Ok(oldest) => r.keeper.hold(oldest + 1),
+        Err(e) => tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal"),
+    }
+}
