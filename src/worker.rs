@@ -1,12 +1,15 @@
 //! Records to what the engine has to say: parse, time, match, correlate. One for each thread; the same for `run`,
 //! `replay` and `test`.
 
-use crate::engine::{self, Engine, Meta, Options, Output, StreamId};
+use crate::engine::{self, Engine, Meta, Options, Output, Reader, StreamId};
 use crate::event::{Arena, Batch, Event, Field, Layout, Out, Record, Slot, Span, Timestamp, Value, field};
 use crate::parse::{Context, Estate, Format, Parsers, Seen, declared, enrich};
 use crate::rule::{RuleSet, compile};
-use std::collections::HashMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+pub use crate::engine::{Restored, StateError};
 
 /// The lateness allowed to input that is read from a file or given to `replay` and `test`.
 pub const FILE_LATENESS: Span = Span::seconds(5);
@@ -45,6 +48,16 @@ pub struct Worker {
     last: (String, Option<StreamId>),
     seq: u64,
     row: Row,
+}
+
+/// What of a worker is not of its engine: the number of the last record, the time of the last that was parsed here, and the
+/// streams by name.
+#[derive(Serialize, Deserialize)]
+struct Own {
+    seq: u64,
+    time: Option<Timestamp>,
+    streams: BTreeMap<String, StreamId>,
+    last: (String, Option<StreamId>),
 }
 
 /// The layout that these rules need.
@@ -147,6 +160,61 @@ impl Worker {
         if let Some(id) = self.streams.remove(stream) {
             self.engine.close(id, out);
         }
+    }
+
+    /// Nobody listened between these two instants: all streams are closed, held ones too. One that comes again under its name
+    /// opens again with its rank and its place.
+    pub fn gap(&mut self, from: Timestamp, to: Timestamp, out: &mut Vec<Output>) {
+        self.streams.clear();
+        self.last.1 = None;
+        self.engine.gap(from, to, out);
+    }
+
+    /// The number of the record before the next one. Evidence names records by their number.
+    pub fn set_seq(&mut self, before_first: u64) {
+        self.seq = before_first;
+    }
+
+    /// The whole state: what a worker that is restored from it makes of the same records is the same, byte for byte.
+    pub fn save(&self) -> Vec<u8> {
+        let mut to = engine::open();
+        let streams = self.streams.iter().map(|(n, id)| (n.clone(), *id)).collect();
+        engine::put(&mut to, &Own { seq: self.seq, time: self.row.last, streams, last: self.last.clone() });
+        self.engine.save(&mut to);
+        engine::seal(to)
+    }
+
+    /// Puts saved state in place of this worker's. A rule that is there under the same id with the same meaning goes on with
+    /// its state; what belonged to others goes, counted. An error changes nothing.
+    pub fn restore(&mut self, saved: &[u8]) -> Result<Restored, StateError> {
+        let mut from = Reader::new(saved)?;
+        let own: Own = from.take()?;
+        let named = own.streams.values().chain(&own.last.1).copied().collect::<Vec<_>>();
+        let done = self.engine.restore(&mut from, &named)?;
+        self.seq = own.seq;
+        self.row.last = own.time;
+        self.streams = own.streams.into_iter().collect();
+        self.last = own.last;
+        Ok(done)
+    }
+
+    /// Takes only the names of streams and their order, with nothing known of any: for a worker that rebuilds windows beside
+    /// the running one. An error changes nothing.
+    pub fn restore_streams(&mut self, saved: &[u8]) -> Result<(), StateError> {
+        let mut from = Reader::new(saved)?;
+        let _: Own = from.take()?;
+        self.engine.restore_streams(&mut from)?;
+        self.streams.clear();
+        self.last.1 = None;
+        Ok(())
+    }
+
+    /// Takes the state of these rules from another worker that saved it, in place of what is here of them; streams and all
+    /// else stay. An error changes nothing.
+    pub fn restore_rules(&mut self, saved: &[u8], ids: &BTreeSet<Arc<str>>) -> Result<Restored, StateError> {
+        let mut from = Reader::new(saved)?;
+        let _: Own = from.take()?;
+        self.engine.restore_rules(&mut from, ids)
     }
 
     /// How many records have been taken in.

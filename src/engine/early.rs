@@ -9,42 +9,44 @@ use super::group::{Effect, Group, Quiet, apply, settle};
 use super::hit::{Hit, Payload, Pos};
 use super::{Engine, Output};
 use crate::alert::{Alert, Step};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-type UnitKey = (u32, Arc<[u8]>);
+pub(super) type UnitKey = (u32, Arc<[u8]>);
 
 /// See the module.
 #[derive(Default)]
 pub struct Unit {
     /// Slots of hits, in order.
-    slots: VecDeque<u32>,
+    pub(super) slots: VecDeque<u32>,
     /// What became final early, up to here: a hit before it comes too late.
     /// Boxed as are the copies: most units have neither, and there are many units.
-    horizon: Option<Box<Pos>>,
-    copies: Option<Box<Copies>>,
-    told: Vec<Told>,
+    pub(super) horizon: Option<Box<Pos>>,
+    pub(super) copies: Option<Box<Copies>>,
+    pub(super) told: Vec<Told>,
     /// Ids under which other alerts have become final: what has such an id by its content is told under another.
-    spent: Vec<[u8; 16]>,
+    pub(super) spent: Vec<[u8; 16]>,
 }
 
 /// The slot of an alert whose completing hit has gone.
-const ORPHAN: u32 = u32::MAX;
+pub(super) const ORPHAN: u32 = u32::MAX;
 
 /// Copies of state with the first `applied` waiting hits in them.
-struct Copies {
-    groups: Vec<(Arc<[u8]>, Group)>,
-    quiet: Quiet,
-    applied: usize,
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Copies {
+    pub groups: Vec<(Arc<[u8]>, Group)>,
+    pub quiet: Quiet,
+    pub applied: usize,
 }
 
 /// An alert that has been told and is not final.
-struct Told {
-    alert: Alert,
+pub(super) struct Told {
+    pub alert: Alert,
     /// The hit that completed it.
-    slot: u32,
+    pub slot: u32,
     /// The tentative hits it made.
-    children: Vec<(UnitKey, u32)>,
+    pub children: Vec<(UnitKey, u32)>,
 }
 
 impl Unit {

@@ -1,10 +1,12 @@
 //! What an alert cites.
 
+use super::blob;
 use crate::event::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One piece of evidence: an event, or an alert of another rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// When it happened.
     pub ts: Timestamp,
@@ -15,6 +17,7 @@ pub struct Evidence {
     /// The alert, where it is one.
     pub alert: Option<Arc<AlertRef>>,
     /// What an alert takes from it, see [`Kept`].
+    #[serde(with = "blob::option")]
     pub kept: Option<Kept>,
 }
 
@@ -22,7 +25,7 @@ pub struct Evidence {
 pub type Kept = Arc<[u8]>;
 
 /// An alert as evidence of another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertRef {
     /// Its id.
     pub id: [u8; 16],

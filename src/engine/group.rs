@@ -9,9 +9,10 @@ use super::steps::{AllOf, Fill, Sequence};
 use super::window::{Count, Distinct, Sum};
 use crate::event::{Span, Timestamp};
 use crate::rule::{Kind, Rearm, Rule};
+use serde::{Deserialize, Serialize};
 
 /// State of one kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
     Single,
     Count(Count),
@@ -26,7 +27,7 @@ enum State {
 const MAX_PER: usize = 8;
 
 /// The state of one key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Group {
     /// Of the value of `per` seen last; most keys have one.
     latest: Option<(u128, State)>,
@@ -37,7 +38,7 @@ pub struct Group {
 }
 
 /// Quiet after firing, of a key or of all keys that share a cooldown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Quiet {
     /// The one that holds, with the alert that matches update.
     pub now: Option<Silence>,
@@ -46,7 +47,7 @@ pub struct Quiet {
 }
 
 /// A stretch of quiet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Silence {
     /// From the firing on.
     pub from: Timestamp,
@@ -163,6 +164,36 @@ impl Group {
         &mut self.latest.get_or_insert_with(|| (per, State::of(&rule.kind))).1
     }
 
+    /// Whether its state is that of this kind.
+    pub fn fits(&self, kind: &Kind) -> bool {
+        let fits = |s: &State| {
+            matches!(
+                (s, kind),
+                (State::Single, Kind::Single)
+                    | (State::Count(_), Kind::Count { .. })
+                    | (State::Distinct(_), Kind::Distinct { .. })
+                    | (State::Sum(_), Kind::Sum { .. })
+                    | (State::Sequence(_), Kind::Sequence { .. })
+                    | (State::AllOf(_), Kind::AllOf { .. })
+            )
+        };
+        self.latest.iter().chain(&self.others).all(|(_, s)| fits(s)) && self.others.len() < MAX_PER
+    }
+
+    /// Calls `f` with all evidence it holds.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        for (_, s) in self.latest.iter_mut().chain(&mut self.others) {
+            match s {
+                State::Single => {}
+                State::Count(x) => x.each(f),
+                State::Distinct(x) => x.each(f),
+                State::Sum(x) => x.each(f),
+                State::Sequence(x) => x.each(f),
+                State::AllOf(x) => x.each(f),
+            }
+        }
+    }
+
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
         let inner: usize = self
@@ -178,7 +209,7 @@ impl Group {
                 State::AllOf(x) => size_of::<AllOf>() + x.bytes(),
             })
             .sum();
-        inner + self.others.capacity() * size_of::<(u128, State)>()
+        inner + super::table::grown(self.others.len()) * size_of::<(u128, State)>()
     }
 }
 

@@ -1,15 +1,16 @@
 //! A match of a rule by an event or an alert, for one key: what the state is fed with.
 
 use super::evidence::{AlertRef, Kept};
-use super::key;
 use super::stream::Rank;
+use super::{blob, key};
 use crate::event::{Event, Field, Timestamp, Value};
 use crate::rule::{Kind, Rearm, Rule};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The place of a hit in the order of all: that of its event, and behind it, level by level, those of the alerts that
 /// the event completed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pos {
     /// Event time.
     pub ts: Timestamp,
@@ -22,13 +23,14 @@ pub struct Pos {
     /// The rule whose alert this is; rules are numbered in the order of their ids.
     pub rule: u32,
     /// The key of the alert.
+    #[serde(with = "blob::option")]
     pub origin: Option<Arc<[u8]>>,
     /// The place among the keys that one event gives a rule.
     pub ord: u8,
 }
 
 /// What beside the key goes into the state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Payload {
     /// Nothing.
     None,
@@ -41,17 +43,20 @@ pub enum Payload {
 }
 
 /// One match.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hit {
     /// Its place.
     pub pos: Pos,
-    /// The rule.
+    /// The rule. Saved state stands under the rule's id.
+    #[serde(skip)]
     pub rule: u32,
     /// The steps it fills, one bit each.
     pub mask: u32,
     /// The group key.
+    #[serde(with = "blob")]
     pub key: Arc<[u8]>,
     /// The key of the quiet; the group key unless several share a cooldown.
+    #[serde(with = "blob")]
     pub quiet: Arc<[u8]>,
     /// The value of `per`, hashed.
     pub per: u128,
@@ -64,6 +69,7 @@ pub struct Hit {
     /// The alert, where it is one.
     pub alert: Option<Arc<AlertRef>>,
     /// What an alert may take from it.
+    #[serde(with = "blob::option")]
     pub kept: Option<Kept>,
     /// Whether it is of an alert that is not final.
     pub tentative: bool,
@@ -128,6 +134,28 @@ pub fn kept_field(kept: &[u8], i: usize) -> Option<&[u8]> {
         b = rest;
     }
     None
+}
+
+/// What was kept for one list of fields as it stands for another: `from` has for each field of the new list its place in the old.
+///
+/// None where the old list's values cannot be read.
+pub fn rekeep(kept: &[u8], from: &[Option<usize>]) -> Option<Vec<u8>> {
+    let (mut parts, mut b) = (Vec::new(), kept);
+    while let Some((&n, mut rest)) = b.split_first() {
+        for _ in 0..n {
+            rest = key::decode(rest)?.1;
+        }
+        parts.push(&b[..b.len() - rest.len()]);
+        b = rest;
+    }
+    let mut all = Vec::with_capacity(kept.len());
+    for place in from {
+        match place {
+            Some(i) => all.extend_from_slice(parts.get(*i)?),
+            None => all.push(0),
+        }
+    }
+    Some(all)
 }
 
 /// The keys that an event has for these fields: one for each combination of the elements of its arrays, the last field
@@ -211,6 +239,18 @@ pub fn payload(ev: &Event<'_>, kind: &Kind, scratch: &mut Vec<u8>) -> Option<Pay
             (sum > 0).then_some(Payload::Amount(sum))
         }
         _ => Some(Payload::None),
+    }
+}
+
+impl Payload {
+    /// Whether it is what a rule of this kind takes in.
+    pub fn fits(&self, kind: &Kind) -> bool {
+        match self {
+            Payload::Values(_) => matches!(kind, Kind::Distinct { .. }),
+            Payload::Amount(_) => matches!(kind, Kind::Sum { .. }),
+            Payload::None => !matches!(kind, Kind::Distinct { .. } | Kind::Sum { .. }),
+            Payload::Metric(_) => true,
+        }
     }
 }
 

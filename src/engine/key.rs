@@ -4,13 +4,14 @@
 //! numbers, floats, text, v4 addresses, v6 addresses, instants. A float without a fraction is a whole number.
 
 use crate::event::{Timestamp, Value, fold};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Text longer than this many bytes is cut in a key, its hash standing for the rest, so that state per key is bounded.
 pub const MAX_TEXT: usize = 512;
 
 /// One value, read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Scalar {
     /// No value (`missing = "null"`, a cooldown field that the event lacks).
     Null,

@@ -8,19 +8,27 @@
 //! Bounds: `keys` groups a rule and [`Options::budget`] bytes in all, beyond which the least recently touched group goes;
 //! [`Options::pending`] waiting matches a key and [`Options::waiting`] in all, beyond which the oldest become final early. All are counted.
 
+mod blob;
 pub mod collect;
 mod early;
 pub mod evidence;
 pub mod group;
 pub mod hit;
 pub mod key;
+mod part;
 mod queue;
+mod restore;
+mod save;
+mod saved;
 mod steps;
 mod storm;
 pub mod stream;
 mod table;
 mod window;
 
+pub use restore::Restored;
+pub use saved::StateError;
+pub(crate) use saved::{Reader, open, put, seal};
 pub use stream::{Arrival, StreamId};
 
 use crate::alert::{self, Alert, Step};
@@ -35,6 +43,8 @@ use group::{Effect, Fired, Group, Quiet};
 use hashbrown::HashMap;
 use hit::{Hit, Payload, Pos};
 use queue::Queue;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use storm::Storm;
 use stream::Streams;
@@ -110,13 +120,14 @@ pub enum Output {
 }
 
 /// What has happened so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Events that came after their time.
     pub late: u64,
     /// Events whose clock ran ahead.
     pub ahead: u64,
-    /// Groups dropped with live progress, by rule.
+    /// Groups dropped with live progress, by rule. Saved state has them beside each rule.
+    #[serde(skip)]
     pub evicted: Vec<u64>,
     /// Matches that became final early because their key had too many waiting.
     pub final_early: u64,
@@ -137,6 +148,8 @@ struct Plan {
     lifetime: Span,
     /// For each field of a shared cooldown, its place in `by`.
     shared: Option<Vec<usize>>,
+    /// Of the tables' hashes.
+    seed: u64,
 }
 
 struct RuleState {
@@ -144,6 +157,24 @@ struct RuleState {
     quiets: Table<Quiet>,
     storm: Storm,
 }
+
+impl RuleState {
+    fn new(seed: u64) -> RuleState {
+        RuleState { groups: Table::new(seed), quiets: Table::new(seed), storm: Storm::default() }
+    }
+}
+
+/// How many late hits of a rule have had one key, time and content.
+#[derive(Clone, Debug)]
+struct LateRank {
+    rule: u32,
+    /// Hash of the rest.
+    name: u64,
+    rank: u32,
+}
+
+/// At most so many are remembered.
+const MAX_LATE_RANKS: usize = 1024;
 
 /// The bookkeeping of one group in the table, beside its key and its heap.
 const GROUP_BYTES: usize = 192;
@@ -167,9 +198,9 @@ pub struct Engine {
     hits: Vec<Option<Hit>>,
     free: Vec<u32>,
     units: HashMap<(u32, Arc<[u8]>), Unit, FixedState>,
-    dirty: std::collections::BTreeSet<(u16, u32, Arc<[u8]>)>,
+    dirty: BTreeSet<(u16, u32, Arc<[u8]>)>,
     used: usize,
-    late_ranks: std::collections::VecDeque<(u64, u32)>,
+    late_ranks: VecDeque<LateRank>,
     counters: Counters,
     matched: Vec<crate::rule::compile::Hit>,
     scratch: Vec<u8>,
@@ -197,13 +228,19 @@ impl Engine {
                     }
                     _ => None,
                 };
-                Plan { kept: hit::kept_fields(r), key: hit::key_fields(r).to_vec(), heard: heard(i), lifetime: group::lifetime(r), shared }
+                Plan {
+                    kept: hit::kept_fields(r),
+                    key: hit::key_fields(r).to_vec(),
+                    heard: heard(i),
+                    lifetime: group::lifetime(r),
+                    shared,
+                    seed: options.seed,
+                }
             })
             .collect();
         let levels = rules.rules.iter().map(|r| r.level).max().unwrap_or(0) as usize;
         let seed = options.seed;
-        let states =
-            (0..rules.rules.len()).map(|_| RuleState { groups: Table::new(seed), quiets: Table::new(seed), storm: Storm::default() }).collect();
+        let states = rules.rules.iter().map(|_| RuleState::new(seed)).collect();
         Engine {
             matcher: Matcher::new(&rules, &layout),
             streams: Streams::new(options.live),
@@ -278,6 +315,15 @@ impl Engine {
             self.relieve(out);
         }
         self.matched = matched;
+        self.advance(out);
+    }
+
+    /// Nobody listened between these two instants: every stream has ended, held ones too, and the watermark stays until one of
+    /// them goes on.
+    ///
+    /// Such time is no silence. No kind of rule waits for silence here; what comes to wait for an instant moves by the gap, here.
+    pub fn gap(&mut self, _from: Timestamp, _to: Timestamp, out: &mut Vec<Output>) {
+        self.streams.gap();
         self.advance(out);
     }
 
@@ -600,18 +646,17 @@ impl Engine {
         self.scratch.clear();
         self.scratch.extend_from_slice(&h.key);
         self.scratch.extend_from_slice(&t.0.to_le_bytes());
-        self.scratch.extend_from_slice(&h.rule.to_le_bytes());
         let name = xxhash_rust::xxh3::xxh3_64_with_seed(&self.scratch, h.content);
-        let rank = match self.late_ranks.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, n)) => {
-                *n += 1;
-                *n
+        let rank = match self.late_ranks.iter_mut().find(|l| l.rule == h.rule && l.name == name) {
+            Some(l) => {
+                l.rank += 1;
+                l.rank
             }
             None => {
-                if self.late_ranks.len() == 1024 {
+                if self.late_ranks.len() == MAX_LATE_RANKS {
                     self.late_ranks.pop_front();
                 }
-                self.late_ranks.push_back((name, 0));
+                self.late_ranks.push_back(LateRank { rule: h.rule, name, rank: 0 });
                 0
             }
         };

@@ -2,7 +2,9 @@
 
 use super::evidence::Evidence;
 use super::stream::Rank;
+use super::table::grown;
 use crate::event::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// A match as a step sees it: the evidence, the steps it fills (one bit each), and the stream it came by (none for an alert).
@@ -17,7 +19,7 @@ pub struct Fill {
 }
 
 /// A chain whose first steps are filled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Chain {
     start: Timestamp,
     /// One for each filled step.
@@ -25,7 +27,7 @@ struct Chain {
 }
 
 /// One latest viable start for each step, and for each step the last events younger than the skew.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sequence {
     chains: Vec<Option<Chain>>,
     recent: Vec<VecDeque<(Evidence, Rank)>>,
@@ -107,16 +109,22 @@ impl Sequence {
         }
     }
 
-    /// Bytes on the heap.
+    /// Calls `f` with each event kept.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        self.chains.iter_mut().flatten().flat_map(|c| &mut c.filled).for_each(&mut *f);
+        self.recent.iter_mut().flatten().for_each(|(e, _)| f(e));
+    }
+
+    /// Bytes on the heap, by lengths alone: the same after state has been saved and restored.
     pub fn bytes(&self) -> usize {
-        let chains: usize = self.chains.iter().flatten().map(|c| c.filled.capacity() * size_of::<Evidence>()).sum();
-        let recent: usize = self.recent.iter().map(|r| r.capacity() * size_of::<(Evidence, Rank)>()).sum();
-        chains + recent + self.chains.capacity() * size_of::<Option<Chain>>()
+        let chains: usize = self.chains.iter().flatten().map(|c| grown(c.filled.len()) * size_of::<Evidence>()).sum();
+        let recent: usize = self.recent.iter().map(|r| grown(r.len()) * size_of::<(Evidence, Rank)>()).sum();
+        chains + recent + grown(self.chains.len()) * size_of::<Option<Chain>>()
     }
 }
 
 /// The latest event of each step.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AllOf {
     /// With the number of the match, which orders them.
     latest: Vec<Option<(u64, Evidence)>>,
@@ -143,8 +151,13 @@ impl AllOf {
         Some(all.into_iter().map(|(_, e)| e.clone()).collect())
     }
 
+    /// Calls `f` with each event kept.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        self.latest.iter_mut().flatten().for_each(|(_, e)| f(e));
+    }
+
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        self.latest.capacity() * size_of::<Option<(u64, Evidence)>>()
+        grown(self.latest.len()) * size_of::<Option<(u64, Evidence)>>()
     }
 }

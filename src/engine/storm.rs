@@ -1,10 +1,11 @@
 //! `max_alerts`: a rule opens at most so many alerts in an hour of event time, then its newest takes the matches.
 
 use crate::event::{Timestamp, time::SECOND};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Counts of opened alerts by hour.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Storm {
     hours: BTreeMap<i64, (u32, [u8; 16])>,
 }

@@ -5,11 +5,12 @@
 //! before the one watermark is late.
 
 use crate::event::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 /// A stream of this engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId(u32);
 
 /// Where a stream stands in the order of streams at one time.
@@ -24,7 +25,7 @@ pub const IDLE: Span = Span::seconds(30);
 /// A stream that trails the furthest by so much is idle, unless it is read in step.
 pub const TRAILS: Span = Span::seconds(300);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stream {
     rank: Rank,
     lateness: Span,
@@ -54,14 +55,17 @@ pub struct Arrival {
 }
 
 /// All streams of an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Streams {
     all: Vec<Stream>,
     names: BTreeMap<String, StreamId>,
     watermark: Timestamp,
     greatest: Timestamp,
     /// Whether a stream that trails is idle: live, not where streams are read in step.
+    #[serde(skip)]
     live: bool,
+    /// Whether a stream has opened since there were none, or since nobody listened.
+    heard: bool,
     /// Whether the least of the marks may have changed since the watermark was last taken.
     stale: bool,
     /// The least of the marks of active streams when it was last taken.
@@ -79,6 +83,7 @@ impl Streams {
             watermark: Timestamp::MIN,
             greatest: Timestamp::MIN,
             live,
+            heard: false,
             stale: true,
             least: Timestamp::MIN,
             shared: 0,
@@ -89,10 +94,14 @@ impl Streams {
     pub fn open(&mut self, name: &str, lateness: Span) -> StreamId {
         if let Some(&id) = self.names.get(name) {
             let s = &mut self.all[id.0 as usize];
-            self.stale |= !s.open;
-            s.open = true;
+            if !s.open {
+                (s.open, s.lateness) = (true, lateness);
+                self.stale = true;
+            }
+            self.heard = true;
             return id;
         }
+        self.heard = true;
         let name = if self.names.len() < MAX_STREAMS {
             name
         } else {
@@ -179,8 +188,9 @@ impl Streams {
                 s.moved = Timestamp::MAX;
             }
         }
-        // Before the first stream there is no lateness to go by: what it brings, however old, is in time.
-        if !self.all.is_empty() && !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
+        // Before the first stream there is no lateness to go by, and after a time in which nobody listened there is a backlog:
+        // what it brings, however old, is in time.
+        if self.heard && !self.all.iter().any(|s| s.open && (s.held || s.moved != Timestamp::MAX)) {
             let lateness = self.all.iter().map(|s| s.lateness).max().unwrap_or_default();
             self.watermark = self.watermark.max(now.minus(lateness));
         }
@@ -197,6 +207,31 @@ impl Streams {
         self.all[id.0 as usize].open = false;
         self.all[id.0 as usize].held = false;
         self.stale = true;
+    }
+
+    /// Nobody listened: all streams have ended, and the watermark stays until one of them goes on.
+    pub fn gap(&mut self) {
+        self.all.iter_mut().for_each(|s| (s.open, s.held) = (false, false));
+        self.heard = false;
+        self.stale = true;
+    }
+
+    /// The same names in the same order, and nothing known of any.
+    pub fn ranks(self, live: bool) -> Streams {
+        let blank = |s: Stream| Stream { mark: None, moved: Timestamp::MIN, fresh: false, place: 0, open: false, held: false, ..s };
+        Streams { all: self.all.into_iter().map(blank).collect(), names: self.names, ..Streams::new(live) }
+    }
+
+    /// These, read back for an engine that is live or not; none if they do not fit together.
+    pub fn sound(self, live: bool) -> Option<Streams> {
+        let known = |id: &StreamId| (id.0 as usize) < self.all.len();
+        (self.names.len() == self.all.len() && self.all.len() <= MAX_STREAMS + 1 && self.names.values().all(known))
+            .then_some(Streams { live, ..self })
+    }
+
+    /// Whether there is such a stream.
+    pub fn has(&self, id: StreamId) -> bool {
+        (id.0 as usize) < self.all.len()
     }
 
     /// The one watermark.

@@ -21,6 +21,12 @@ struct Slot<T> {
     after: u32,
 }
 
+/// The room that a vector takes for so many, pushed one by one. Bytes are reckoned by lengths alone: they are the same after
+/// state has been saved and restored, when the real room is another.
+pub fn grown(len: usize) -> usize {
+    if len == 0 { 0 } else { len.next_power_of_two().max(4) }
+}
+
 /// Values by key.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
@@ -118,6 +124,17 @@ impl<T: Default> Table<T> {
         if let Some(s) = &mut self.slots[i as usize] {
             f(s);
         }
+    }
+
+    /// Keys with the time of their last touch and their values, the least recently touched first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, Timestamp, &T)> {
+        let slot = |i: u32| self.slots.get(i as usize).and_then(Option::as_ref);
+        std::iter::successors(slot(self.oldest), move |s| slot(s.after)).map(|s| (&s.key, s.touched, &s.value))
+    }
+
+    /// Puts a value behind all others as it stood in another table.
+    pub fn put(&mut self, key: &Arc<[u8]>, touched: Timestamp, value: T) {
+        *self.touch(key, touched).0 = value;
     }
 
     /// When the least recently touched key was touched.

@@ -5,6 +5,7 @@
 
 use super::evidence::Evidence;
 use crate::event::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Whether an instant is inside the window that ends at `now`.
@@ -19,8 +20,18 @@ fn room<T>(q: &mut VecDeque<T>) {
     }
 }
 
+/// The room that [`room`] gives to so many. Bytes are reckoned by lengths alone: they are the same after state has been saved
+/// and restored, when the real room is another.
+fn roomed(len: usize) -> usize {
+    match len {
+        0 | 1 => len,
+        2 | 3 => 3,
+        n => 7 * n.div_ceil(7).next_power_of_two(),
+    }
+}
+
 /// The last N matches: enough for "at least N in the window".
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Count {
     last: VecDeque<Evidence>,
 }
@@ -56,14 +67,19 @@ impl Count {
         self.last.iter()
     }
 
+    /// Calls `f` with each match kept.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        self.last.iter_mut().for_each(f);
+    }
+
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        self.last.capacity() * size_of::<Evidence>()
+        roomed(self.last.len()) * size_of::<Evidence>()
     }
 }
 
 /// The N most recently seen values with their last times: enough for "at least N different in the window".
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Distinct {
     /// Least recently seen first. A value is its 128-bit hash.
     seen: VecDeque<(u128, Evidence)>,
@@ -90,14 +106,19 @@ impl Distinct {
         self.seen.iter().map(|(_, e)| e)
     }
 
+    /// Calls `f` with the event of each value kept.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        self.seen.iter_mut().for_each(|(_, e)| f(e));
+    }
+
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        self.seen.capacity() * size_of::<(u128, Evidence)>()
+        roomed(self.seen.len()) * size_of::<(u128, Evidence)>()
     }
 }
 
 /// Values that add up, in millionths.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sum {
     entries: VecDeque<Entry>,
     total: i128,
@@ -105,7 +126,7 @@ pub struct Sum {
     early: (i128, Timestamp),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     e: Evidence,
     last: Timestamp,
@@ -154,6 +175,10 @@ impl Sum {
                 }
             }
         }
+        // What is reckoned by the length is not to hold much more.
+        if self.entries.capacity() > 4 * self.entries.len().max(4) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
     }
 
     fn merge(&mut self) {
@@ -178,9 +203,14 @@ impl Sum {
         self.entries.iter().map(|x| x.last).max()
     }
 
+    /// Calls `f` with each match kept.
+    pub fn each(&mut self, f: &mut dyn FnMut(&mut Evidence)) {
+        self.entries.iter_mut().for_each(|x| f(&mut x.e));
+    }
+
     /// Bytes on the heap.
     pub fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>()
+        super::table::grown(self.entries.len()) * size_of::<Entry>()
     }
 }
 

@@ -3,13 +3,14 @@
 //! Everything here is arithmetic on bytes; the zone and the moment of arrival are arguments.
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 /// An instant: nanoseconds since 1970-01-01T00:00:00Z, from the year 1677 to 2262.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
 /// A span of time in nanoseconds, never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Span(pub i64);
 
 /// Nanoseconds in a second.

@@ -11,5 +11,6 @@ mod roundtrip;
 mod rsyslog;
 mod rules;
 mod samples;
+mod saved_state;
 mod streams;
 mod tidy;

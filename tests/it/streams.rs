@@ -14,7 +14,7 @@ use vigild::parse::{Context, Estate, Format, declared};
 use vigild::rule::{RuleSet, load};
 use vigild::worker::{FILE_LATENESS, Origin, Worker};
 
-const RULES: &str = r#"
+pub const RULES: &str = r#"
 [[rule]]
 id = "a-count"
 title = "count, reset"
@@ -174,35 +174,35 @@ rule = "h-every"
 "#;
 
 /// A generator that needs nothing but its seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, n: u64) -> u64 {
+    pub fn roll(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.roll(of.len() as u64) as usize]
     }
 }
 
 /// One event of a random stream; times in milliseconds.
 #[derive(Clone, Debug)]
-struct Ev {
-    ms: i64,
-    stream: &'static str,
-    action: &'static str,
-    users: Vec<&'static str>,
-    host: Option<&'static str>,
-    module: Option<&'static str>,
-    bytes: i64,
+pub struct Ev {
+    pub ms: i64,
+    pub stream: &'static str,
+    pub action: &'static str,
+    pub users: Vec<&'static str>,
+    pub host: Option<&'static str>,
+    pub module: Option<&'static str>,
+    pub bytes: i64,
 }
 
-const BEGIN: i64 = 1_767_225_600_000;
-const STREAMS: [&str; 3] = ["s1", "s2", "s3"];
+pub const BEGIN: i64 = 1_767_225_600_000;
+pub const STREAMS: [&str; 3] = ["s1", "s2", "s3"];
 
-fn stream_of(seed: u64) -> Vec<Ev> {
+pub fn stream_of(seed: u64) -> Vec<Ev> {
     let mut d = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
     let gap = [200, 700, 2500][d.roll(3) as usize];
     // Every stream has spoken before, so that none is new when the others have gone on.
@@ -233,7 +233,7 @@ fn stream_of(seed: u64) -> Vec<Ev> {
     all
 }
 
-fn json(e: &Ev) -> String {
+pub fn json(e: &Ev) -> String {
     let mut s = format!(r#"{{"@timestamp":"{}","event":{{"action":"{}","stream":"{}""#, Timestamp((BEGIN + e.ms) * 1_000_000), e.action, e.stream);
     if let Some(m) = e.module {
         s += &format!(r#","module":"{m}""#);
@@ -604,7 +604,7 @@ fn check(rules: &Arc<RuleSet>, seed: u64) -> usize {
 }
 
 /// The seeds that `VIGILD_SEEDS=A..B` names, else these.
-fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+pub fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let named = std::env::var("VIGILD_SEEDS").ok();
     let parsed = named.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
     parsed.unwrap_or(default)
