@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod inputs;
+pub mod journal;
 pub mod load;
 pub mod parse;
 pub mod replay;
@@ -53,6 +54,17 @@ impl Failure {
         }
         ExitCode::from(code)
     }
+}
+
+/// An error and what caused it, in one line.
+pub fn causes(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        text = format!("{text}: {c}");
+        cause = c.source();
+    }
+    text
 }
 
 /// Text from outside without anything that a terminal acts on.

@@ -76,13 +76,7 @@ enum RunError {
 
 impl From<RunError> for Failure {
     fn from(e: RunError) -> Failure {
-        let mut text = e.to_string();
-        let mut cause = std::error::Error::source(&e);
-        while let Some(c) = cause {
-            text = format!("{text}: {c}");
-            cause = c.source();
-        }
-        Failure::File(text)
+        Failure::File(super::causes(&e))
     }
 }
 
