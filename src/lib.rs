@@ -23,3 +23,4 @@ pub mod journal;
 pub mod metrics;
 pub mod pipeline;
 pub mod source;
+pub mod store;
