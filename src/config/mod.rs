@@ -9,6 +9,7 @@ pub use source::{Kind, Source};
 
 use crate::diag::{Diagnostic, Level};
 use crate::event::Span;
+use crate::{journal, store};
 use crate::parse::estate::Host;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -144,6 +145,38 @@ impl Default for Journal {
     fn default() -> Journal {
         Journal { max_bytes: 4 << 30, max_age: None, min_free: None, segment_bytes: 64 << 20, idempotency_keys: 100_000 }
     }
+}
+
+impl Journal {
+    /// What the journal is opened with, but for the free space that depends on the file system.
+    pub fn options(&self) -> journal::Options {
+        journal::Options {
+            segment_bytes: self.segment_bytes as u64,
+            max_bytes: self.max_bytes as u64,
+            max_age: self.max_age.map(span),
+            min_free: 0,
+            floor_bytes: (self.max_bytes as u64 / 16).max(2 * self.segment_bytes as u64),
+            keys: self.idempotency_keys,
+            ..journal::Options::default()
+        }
+    }
+}
+
+impl Store {
+    /// What the store is opened with.
+    pub fn options(&self) -> store::Options {
+        store::Options {
+            max_alerts: self.max_alerts,
+            max_age: span(self.max_age),
+            reserve: self.reserve as u64,
+            sinks: vec![crate::pipeline::lines::SINK.to_owned()],
+            ..store::Options::default()
+        }
+    }
+}
+
+fn span(d: Duration) -> Span {
+    Span(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// What is kept of alerts.

@@ -271,7 +271,9 @@ impl Brain {
                         metrics.updates_lost.inc_by(!self.known.counted(id, count, last) as u64);
                     }
                 }
-                Output::Joined(id, at) => metrics.updates_lost.inc_by(!self.known.joined(id, at) as u64),
+                Output::Joined(id, at) => {
+                    metrics.updates_lost.inc_by(!self.known.joined(id, at) as u64);
+                }
                 Output::Metric { rule, value, labels, .. } => {
                     if let Some(m) = rules.rules.get(rule).and_then(|r| r.metric.as_ref()) {
                         metrics.fed.feed(m, &labels, value);

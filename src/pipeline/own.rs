@@ -62,9 +62,14 @@ impl Own {
         }
     }
 
-    /// An alert of before the start is still open.
-    pub fn reopen(&mut self, rule: &str, key: &str, first: Timestamp, count: u64) {
-        if let Some((id, ..)) = KINDS.iter().find(|k| k.0 == rule) {
+    /// An alert of before the start is still open: the line that was told of it.
+    pub fn reopen(&mut self, line: &[u8]) {
+        let Ok(v) = serde_json::from_slice::<serde_json::Value>(line) else { return };
+        let text = |p: &str| v.pointer(p).and_then(|t| t.as_str());
+        let (Some(rule), Some(first)) = (text("/rule/id"), text("/alert/first").and_then(|t| Some(crate::event::time::iso(t.as_bytes(), &jiff::tz::TimeZone::UTC)?.0))) else { return };
+        let key = v.pointer("/alert/key").and_then(|k| k.as_object()?.values().next()?.as_str());
+        let count = v.pointer("/alert/count").and_then(|c| c.as_u64()).unwrap_or(0);
+        if let (Some((id, ..)), Some(key)) = (KINDS.iter().find(|k| k.0 == rule), key) {
             self.open.insert((id, key.to_owned()), Open { first, told: first, count, more: false });
         }
     }

@@ -5,8 +5,8 @@ use super::durable::Durable;
 use super::lines::Lines;
 use super::snapshot::{Snapshot, Snapshots};
 use super::tell::Tale;
+use crate::disk::crash;
 use crate::journal::{Keeper, Reader};
-use crate::metrics::Metrics;
 use crate::store::{Commit, Store, Told};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Record {
     /// Where evidence is copied from.
     pub reader: Reader,
     /// What the journal may forget.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Keeper,
     /// Whether entries are durable.
     pub durable: Arc<Durable>,
     /// Who makes them so.
@@ -57,8 +57,6 @@ pub struct Record {
     pub lines: Lines,
     /// Set while the store has used its reserve.
     pub store_full: Arc<AtomicBool>,
-    /// All metrics.
-    pub metrics: Arc<Metrics>,
 }
 
 /// Runs until it is told to stop, or until the engine's thread is gone.
@@ -122,7 +120,7 @@ fn commit(r: &Record, mark: u64, tales: Vec<Tale>) -> bool {
     let told = tales.into_iter().map(|t| told(r, t)).collect();
     let commit = Commit { mark, told, written: Vec::new() };
     let mut said = false;
-    while let Err(e) = r.store.commit(&commit) {
+    while let Err(e) = crash::around("commit", || r.store.commit(&commit)) {
         if !std::mem::replace(&mut said, true) {
             tracing::error!(error = %e, "alerts cannot be stored; they wait");
         }

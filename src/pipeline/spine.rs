@@ -11,7 +11,7 @@ use super::snapshot::Snapshots;
 use super::{Inbox, Queue, lines};
 use crate::clock;
 use crate::config::Config;
-use crate::disk::Real;
+use crate::disk::{Disk, crash};
 use crate::engine::group::lifetime;
 use crate::event::{Span, Timestamp};
 use crate::journal::{self, Journal, Keeper, Reader};
@@ -93,12 +93,12 @@ pub struct Spine {
 /// Opens what is in a data directory.
 pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
     let file = |source| StartError::File { path: data.to_owned(), source };
-    let disk: Arc<dyn crate::disk::Disk> = Arc::new(Real);
-    let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), config.journal(), seed).map_err(StartError::Journal)?;
+    let disk: Arc<dyn Disk> = crash::disk();
+    let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), options(config, data), seed).map_err(StartError::Journal)?;
     for r in &opened.repairs {
         tracing::warn!("the journal was repaired: {r}");
     }
-    let store = Arc::new(Store::open(data, config.store()).map_err(StartError::Store)?);
+    let store = Arc::new(Store::open(data, config.store.options()).map_err(StartError::Store)?);
     let (queue, inbox) = Queue::new(config.limits.queue_bytes, metrics.clone());
     Ok(Opened {
         data: data.to_owned(),
@@ -112,6 +112,12 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Opene
         journal,
         metrics,
     })
+}
+
+/// The journal's limits; by default the lesser of 2 GiB and 5 % of the file system stays free.
+fn options(config: &Config, data: &Path) -> journal::Options {
+    let least = || rustix::fs::statvfs(data).map_or(0, |s| (s.f_blocks.saturating_mul(s.f_frsize) / 20).min(2 << 30));
+    journal::Options { min_free: config.journal.min_free.map_or_else(least, |m| m as u64), ..config.journal.options() }
 }
 
 /// The seed of a new journal's hashes: nobody who sends records can know it.
@@ -133,7 +139,8 @@ impl Opened {
         let durable = Arc::new(Durable::default());
         durable.set(self.journal.durable());
         let store_full = Arc::new(AtomicBool::new(false));
-        let keeper = Arc::new(self.journal.keeper());
+        let keeper = self.journal.keeper();
+        keeper.hold(self.snapshots.list().map_err(file)?.last().map_or(1, |lsn| lsn + 1));
         let (out, outs) = bounded(OUT);
         let lines = lines::start(to, self.store.clone(), metrics.clone()).map_err(StartError::Thread)?;
         let record = Record {
@@ -146,7 +153,6 @@ impl Opened {
             snapshots: self.snapshots.clone(),
             lines,
             store_full: store_full.clone(),
-            metrics: metrics.clone(),
         };
         let (end, ended) = watch::channel(());
         let mark = self.store.mark();
@@ -166,7 +172,7 @@ impl Opened {
         let mut own = Own::new(sources.clone());
         own.begin(&brain.evicted(), &brain.stormed());
         match self.store.open_since("vigild-", now.minus(Span::seconds(86_400))) {
-            Ok(all) => all.iter().for_each(|a| own.reopen(&a.rule, &a.key, a.first, a.count)),
+            Ok(all) => all.iter().for_each(|a| own.reopen(&a.line)),
             Err(e) => tracing::error!(error = %e, "open alerts of vigild's own cannot be read"),
         }
         if let Some(from) = self.last_time {
@@ -192,7 +198,7 @@ impl Opened {
         thread("vigild-journal", Box::new(move || intake::run(intake)))?;
         let keeping = Arc::new(AtomicBool::new(true));
         let (on, store, look) = (keeping.clone(), self.store, reader.clone());
-        let keeper = thread("vigild-keeper", Box::new(move || keep(&on, &keeper, &store, &look, &metrics)))?;
+        let keeper = thread("vigild-keeper", Box::new(move || keep(&on, keeper, &store, &look, &metrics)))?;
         Ok(Spine { loaded: current, ended, keeping, keeper: Some(keeper), snapshots: self.snapshots, queue, reader })
     }
 }
@@ -235,7 +241,7 @@ fn rebuild_from(old: &Loaded, new: &Loaded, reader: &Reader, now: Timestamp) -> 
 }
 
 /// Seals and deletes segments, and sweeps the store.
-fn keep(on: &AtomicBool, keeper: &Keeper, store: &Store, reader: &Reader, metrics: &Metrics) {
+fn keep(on: &AtomicBool, mut keeper: Keeper, store: &Store, reader: &Reader, metrics: &Metrics) {
     let mut looks = 0;
     while on.load(Ordering::Relaxed) {
         match keeper.step() {

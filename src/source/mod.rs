@@ -11,7 +11,7 @@ pub mod syslog;
 
 use crate::config::{self, Kind, Limits};
 use crate::event::{Batch, Timestamp};
-use crate::journal::FilePosition;
+use crate::journal::{self, FilePosition};
 use crate::parse::Format;
 use crate::pipeline::{Chunk, Queue, Source, Stream, WhenFull};
 use std::sync::Arc;
@@ -48,6 +48,23 @@ pub struct Known {
     pub offsets: Vec<KnownOffset>,
     /// Idempotency keys, the oldest first.
     pub keys: Vec<KnownKey>,
+}
+
+impl Known {
+    /// Of the journal's state.
+    pub fn of(state: &journal::State) -> Known {
+        let key = |(scope, key, a): (&str, &str, &journal::Answer)| KnownKey {
+            scope: Arc::from(scope),
+            key: Arc::from(key),
+            body: a.body,
+            first: a.first,
+            last: a.last,
+            received: a.received,
+        };
+        let offset =
+            |(group, topic, partition, next): (&str, &str, i32, i64)| KnownOffset { group: Arc::from(group), topic: Arc::from(topic), partition, next };
+        Known { files: state.files().cloned().collect(), offsets: state.partitions().map(offset).collect(), keys: state.keys().map(key).collect() }
+    }
 }
 
 /// Where a Kafka partition goes on.

@@ -6,6 +6,7 @@
 mod daemon;
 mod demo;
 mod diagnostics;
+mod kill;
 mod memory;
 mod roundtrip;
 mod rsyslog;
