@@ -12,6 +12,7 @@ use crate::pipeline::{self, Queue, Source};
 use crate::rule;
 use crate::source::http::Ingest;
 use crate::source::{Intake, file, stdin, syslog};
+use crate::store::{self, Store, StoreError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ enum RunError {
     NoData,
     #[error(transparent)]
     Token(#[from] api::token::TokenError),
+    #[error("cannot open the store in {}", path.display())]
+    Store { path: PathBuf, source: StoreError },
     #[error("cannot open {} for alerts", path.display())]
     Alerts { path: PathBuf, source: io::Error },
     #[error("cannot listen on {addr} for {what}")]
@@ -204,6 +207,7 @@ enum Opened {
 fn start(args: &Args, config: Config, loaded: Loaded) -> Result<(), RunError> {
     let data = args.data.clone().or_else(config::data_dir).ok_or(RunError::NoData)?;
     let token = api::token::open(&data)?;
+    let store = Store::open(&data, store::Options::default()).map_err(|source| RunError::Store { path: data, source })?;
     let metrics = Arc::new(Metrics::default());
     let limits = Arc::new(config.limits.clone());
     let alerts = |source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source };
@@ -211,13 +215,21 @@ fn start(args: &Args, config: Config, loaded: Loaded) -> Result<(), RunError> {
     let begin = |what| move |source| RunError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
-    let result = runtime.block_on(daemon(config, loaded, token, metrics, limits, lines));
+    let result = runtime.block_on(daemon(config, loaded, token, Arc::new(store), metrics, limits, lines));
     // A read of standard input cannot be called off.
     runtime.shutdown_background();
     result
 }
 
-async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metrics>, limits: Arc<Limits>, lines: Lines) -> Result<(), RunError> {
+async fn daemon(
+    config: Config,
+    loaded: Loaded,
+    token: String,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
+    lines: Lines,
+) -> Result<(), RunError> {
     let begin = |what| move |source| RunError::Start { what, source };
     let mut term = signal(SignalKind::terminate()).map_err(begin("listening for SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(begin("listening for SIGINT"))?;
@@ -270,7 +282,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             .chain([("auto".to_owned(), None)])
             .collect();
         let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
+        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), store, ingest, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
     let (rules, counted) = (loaded.rules.rules.len(), sources.clone());
