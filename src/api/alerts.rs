@@ -213,3 +213,163 @@ fn with_evidence(alert: &Stored) -> Vec<u8> {
     }
     v.to_string().into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Step, hex};
+    use crate::api::{Missing, router};
+    use crate::config::Limits;
+    use crate::event::time::SECOND;
+    use crate::metrics::Metrics;
+    use crate::pipeline::{Queue, Source};
+    use crate::source::Intake;
+    use crate::source::http::Ingest;
+    use crate::store::{Commit, Options, Told};
+    use axum::http::Request;
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+    use tower::ServiceExt;
+
+    const NOW: i64 = 1_700_000_000;
+
+    /// Five alerts, ten seconds apart, the fifth withdrawn.
+    fn app() -> (Arc<App>, tokio::sync::watch::Sender<bool>) {
+        let store = Store::with_backend(redb::backends::InMemoryBackend::new(), Options::default()).expect("a store");
+        let told = |n: u8| {
+            let id = [n; 16];
+            let line = format!(
+                r#"{{"@timestamp":"{}","event":{{"id":"{}"}},"alert":{{"status":"open","final":true,"evidence":[{{"seq":1}},{{"seq":2}}]}}}}"#,
+                Timestamp((NOW + n as i64 * 10) * SECOND),
+                hex(&id)
+            );
+            Told {
+                id,
+                step: if n == 5 { Step::Withdrawn } else { Step::Final },
+                line: line.into_bytes(),
+                ts: Timestamp((NOW + n as i64 * 10) * SECOND),
+                rule: if n % 2 == 0 { "even" } else { "odd" }.into(),
+                severity: if n == 2 { Severity::High } else { Severity::Low },
+                signal: n == 4,
+                is_final: true,
+                evidence: vec![(2, b"a \"line\"\xff".to_vec())],
+            }
+        };
+        store.commit(&Commit { mark: 1, told: (1..=5).map(told).collect(), written: vec![] }).expect("room");
+        let metrics = Arc::new(Metrics::default());
+        let limits = Arc::new(Limits::default());
+        let (queue, _) = Queue::new(1 << 20, metrics.clone());
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let source = Source { name: "http".into(), format: None, zone: TimeZone::UTC, lateness: Span::seconds(5), metrics: metrics.source("http") };
+        let ingest = Ingest::new(Arc::new(source), Intake { queue, limits: limits.clone(), stop: stopping }, metrics.bodies_bytes.clone());
+        let token = "t".repeat(64);
+        let app = App { token, metrics, missing: Arc::new(Missing::default()), store: Arc::new(store), ingest, formats: BTreeMap::new(), limits };
+        (Arc::new(app), stop)
+    }
+
+    fn get(app: &Arc<App>, path: &str, token: &str) -> (u16, String, Value) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty()).expect("a request");
+            let response = router(app.clone()).oneshot(request).await.expect("an answer");
+            let kind = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+            (status, kind, serde_json::from_slice(&body).expect("JSON"))
+        })
+    }
+
+    fn ids(v: &Value) -> Vec<u8> {
+        let first = |a: &Value| u8::from_str_radix(&a["event"]["id"].as_str().expect("an id")[..2], 16).expect("hex");
+        v["alerts"].as_array().expect("a list").iter().map(first).collect()
+    }
+
+    #[test]
+    fn a_list_has_the_alerts_that_its_filters_name() {
+        let (app, _stop) = app();
+        let at = |n: i64| Timestamp((NOW + n) * SECOND).to_string();
+        for (query, want) in [
+            (String::new(), vec![4, 3, 2, 1]),
+            ("?order=asc".into(), vec![1, 2, 3, 4]),
+            ("?rule=even".into(), vec![4, 2]),
+            ("?rule=even,odd&rule=none".into(), vec![4, 3, 2, 1]),
+            ("?rule=eve".into(), vec![]),
+            ("?severity=high".into(), vec![2]),
+            ("?severity=high,low&signal=false".into(), vec![3, 2, 1]),
+            ("?status=withdrawn".into(), vec![5]),
+            ("?status=recorded&status=withdrawn".into(), vec![5, 4]),
+            (format!("?since={}&until={}", at(20), at(40)), vec![3, 2]),
+            ("?since=2023-11-14T23:13:40%2B01:00&order=asc".into(), vec![2, 3, 4]),
+            ("?since=2023-11-14T23:13:40+01:00&order=asc".into(), vec![2, 3, 4]),
+            ("?since=1m".into(), vec![]),
+            ("?until=1m&limit=10000".into(), vec![4, 3, 2, 1]),
+            ("?limit=0".into(), vec![]),
+        ] {
+            let (status, kind, v) = get(&app, &format!("/api/v1/alerts{query}"), &app.token);
+            assert_eq!((status, kind.as_str(), ids(&v)), (200, "application/json", want.clone()), "{query}");
+            assert_eq!(v["total"], if query == "?limit=0" { 4 } else { want.len() }, "{query}");
+            assert_eq!(v["next"], Value::Null, "{query}");
+            assert!(!v.to_string().contains("original"), "a list carries no evidence: {v}");
+        }
+        let (_, _, v) = get(&app, "/api/v1/alerts?status=withdrawn", &app.token);
+        assert_eq!(v["alerts"][0]["alert"]["status"], "withdrawn");
+    }
+
+    #[test]
+    fn pages_follow_one_another() {
+        let (app, _stop) = app();
+        let (_, _, first) = get(&app, "/api/v1/alerts?limit=3", &app.token);
+        assert_eq!((ids(&first), &first["total"]), (vec![4, 3, 2], &Value::from(4)));
+        let cursor = first["next"].as_str().expect("there is more");
+        let (_, _, second) = get(&app, &format!("/api/v1/alerts?limit=3&cursor={cursor}"), &app.token);
+        assert_eq!((ids(&second), &second["next"]), (vec![1], &Value::Null));
+        let (status, _, v) = get(&app, &format!("/api/v1/alerts?order=asc&cursor={cursor}"), &app.token);
+        assert_eq!((status, v["detail"].as_str()), (400, Some("`cursor` belongs to a list with other filters or another order")));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_query_is_said() {
+        let (app, _stop) = app();
+        for (query, says) in [
+            ("limit=10001", "`limit` is a whole number up to 10000"),
+            ("limit=-1", "`limit`"),
+            ("limit=1&limit=2", "`limit` is given twice"),
+            ("statis=open", "did you mean `status`?"),
+            ("status=opne", "did you mean `open`?"),
+            ("severity=hihg", "did you mean `high`?"),
+            ("order=up", "known: asc, desc"),
+            ("signal=maybe", "known: true, false"),
+            ("since=yesterday", "`since` is a time as 2026-11-23T05:00:00Z"),
+            ("since=2026-11-23T05:00:00", "`since`"),
+            ("until=2026-11-23T05:00:00Zx", "`until`"),
+            ("since=%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9", "`since`"),
+            ("cursor=00", "`cursor` is not one"),
+            ("q=x", "`q` is not taken"),
+            ("%1b%5b31m=1", "there is no parameter `\\u{1b}[31m`"),
+        ] {
+            let (status, kind, v) = get(&app, &format!("/api/v1/alerts?{query}"), &app.token);
+            assert_eq!((status, kind.as_str()), (400, "application/problem+json"), "{query}");
+            assert!(v["detail"].as_str().expect("text").contains(says), "{query}: {v}");
+        }
+    }
+
+    #[test]
+    fn one_alert_comes_with_the_text_of_its_evidence() {
+        let (app, _stop) = app();
+        let (status, _, v) = get(&app, &format!("/api/v1/alerts/{}", "03".repeat(16)), &app.token);
+        let evidence = serde_json::json!([{ "seq": 1 }, { "seq": 2, "event": { "original": "a \"line\"\u{fffd}" } }]);
+        assert_eq!((status, &v["alert"]["evidence"]), (200, &evidence));
+        for (path, want) in [("09".repeat(16), 404), ("03".repeat(15), 400), ("zz".repeat(16), 400), (format!("{}?x=1", "03".repeat(16)), 400)] {
+            let (status, kind, _) = get(&app, &format!("/api/v1/alerts/{path}"), &app.token);
+            assert_eq!((status, kind.as_str()), (want, "application/problem+json"), "{path}");
+        }
+    }
+
+    #[test]
+    fn alerts_want_the_token() {
+        let (app, _stop) = app();
+        for path in ["/api/v1/alerts", "/api/v1/alerts/03030303030303030303030303030303"] {
+            assert_eq!(get(&app, path, "no").0, 401, "{path}");
+        }
+    }
+}

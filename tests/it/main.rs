@@ -11,5 +11,6 @@ mod roundtrip;
 mod rsyslog;
 mod rules;
 mod samples;
+mod store;
 mod streams;
 mod tidy;
