@@ -1,9 +1,10 @@
-//! HTTP: ingest, `/metrics`, `/livez` and `/readyz`.
+//! HTTP: ingest, alerts, `/metrics`, `/livez` and `/readyz`.
 //!
 //! `/metrics`, `/livez` and `/readyz` are for everybody who reaches the listener; everything else wants the token.
 //! Errors are `application/problem+json`. Connections are bounded in number; each has its time for a request's head,
 //! the first included, and for its body.
 
+mod alerts;
 pub mod token;
 
 use crate::config::Limits;
@@ -11,6 +12,7 @@ use crate::metrics::{self, Metrics};
 use crate::parse::Format;
 use crate::source::http::{Ingest, Refused};
 use crate::source::{Intake, LINGER};
+use crate::store::Store;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -65,6 +67,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What is missing.
     pub missing: Arc<Missing>,
+    /// The alerts.
+    pub store: Arc<Store>,
     /// Takes records.
     pub ingest: Ingest,
     /// The formats that can be named; `auto` recognises.
@@ -128,6 +132,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .route("/api/v1/ingest/{format}", post(ingest))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/{id}", get(alerts::one))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing under this path"))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"))
         .layer(middleware::from_fn_with_state(app.clone(), authorize))

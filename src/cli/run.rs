@@ -254,7 +254,7 @@ async fn daemon(
             .chain([("auto".to_owned(), None)])
             .collect();
         let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
+        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits, store: opened.store.clone() };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
     let (rules, counted) = (loaded.rules.rules.len(), all.clone());

@@ -29,7 +29,7 @@ use backend::Shared;
 use redb::backends::FileBackend;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, WriteTransaction};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -424,7 +424,7 @@ impl Store {
     fn settle(&self, w: &mut Writer) -> Result<(), StoreError> {
         if self.db.read().unwrap_or_else(PoisonError::into_inner).is_none() {
             let before = w.commits;
-            let (db, found) = guarded(|| self.open_file())?;
+            let (db, found) = guarded(|| self.open_file(w.number))?;
             if found.commits < before {
                 return Err(StoreError::Damaged(format!("it holds {} transactions of {before}", found.commits)));
             }
@@ -456,22 +456,21 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the file and makes what is missing in it.
-    fn open_file(&self) -> Result<(Database, Found), StoreError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(self.options.cache);
+    /// Opens the file and makes what is missing in it; a new one begins with the mark that is known, and with a line's number.
+    fn open_file(&self, number_before: u64) -> Result<(Database, Found), StoreError> {
         let db = match &self.place {
+            Place::Given(shared) => self.builder().create_with_backend(shared.clone())?,
             Place::Directory(dir) => {
-                let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(FILE))?;
-                builder.create_with_backend(FileBackend::new(file)?)?
+                let path = dir.join(FILE);
+                if !path.exists() {
+                    self.make_file(dir, &path, number_before)?;
+                }
+                let file = OpenOptions::new().read(true).write(true).open(&path)?;
+                self.builder().create_with_backend(FileBackend::new(file)?)?
             }
-            Place::Given(shared) => builder.create_with_backend(shared.clone())?,
         };
         if !self.is_made(&db)? {
-            let mut tx = db.begin_write()?;
-            tx.set_quick_repair(true);
-            make(&tx, &self.options)?;
-            tx.commit()?;
+            self.make_tables(&db, number_before)?;
         }
         let tx = db.begin_read()?;
         let meta = tx.open_table(META)?;
@@ -481,6 +480,33 @@ impl Store {
         for _ in [tx.open_table(ALERTS)?.len()?, tx.open_table(TIMES)?.len()?, tx.open_table(EVIDENCE)?.len()?, tx.open_table(OUTBOX)?.len()?] {}
         drop(tx);
         Ok((db, found))
+    }
+
+    fn builder(&self) -> redb::Builder {
+        let mut builder = Database::builder();
+        builder.set_cache_size(self.options.cache);
+        builder
+    }
+
+    /// Makes the file beside its place and renames it: a crash in between leaves no half a store.
+    fn make_file(&self, dir: &Path, path: &Path, number_before: u64) -> Result<(), StoreError> {
+        let new = path.with_extension("redb.new");
+        if new.exists() {
+            std::fs::remove_file(&new)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        let db = self.builder().create_with_backend(FileBackend::new(file)?)?;
+        self.make_tables(&db, number_before)?;
+        db.close()?;
+        std::fs::rename(&new, path)?;
+        Ok(File::open(dir)?.sync_all()?)
+    }
+
+    fn make_tables(&self, db: &Database, number_before: u64) -> Result<(), StoreError> {
+        let mut tx = db.begin_write()?;
+        tx.set_quick_repair(true);
+        make(&tx, &self.options, self.mark(), number_before)?;
+        Ok(tx.commit()?)
     }
 
     /// Whether the file has its tables and just these sinks.
@@ -519,27 +545,15 @@ impl Store {
             aside = dir.join(format!("{FILE}.damaged-{seconds}-{n}"));
         }
         std::fs::rename(&path, &aside)?;
-        let (mark, number) = (self.mark(), w.number);
         tracing::error!(
             why,
             moved_to = %aside.display(),
-            mark,
+            mark = self.mark(),
             "the store is damaged: a new one is begun, without the alerts and the outbox of the old"
         );
-        *w = Writer::default();
+        *w = Writer { number: w.number, ..Writer::default() };
         self.settle(w)?;
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).damaged += 1;
-        self.transact(w, None, |tx| {
-            let mut meta = tx.open_table(META)?;
-            meta.insert(MARK, mark)?;
-            meta.insert(NUMBER, number)?;
-            let mut sinks = tx.open_table(SINKS)?;
-            for sink in &self.options.sinks {
-                sinks.insert(sink.as_str(), number)?;
-            }
-            Ok(())
-        })?;
-        w.number = number;
         Ok(aside)
     }
 
@@ -572,7 +586,7 @@ struct Found {
 }
 
 /// Makes the tables that are missing, and the outboxes as they are configured.
-fn make(tx: &WriteTransaction, options: &Options) -> Result<(), StoreError> {
+fn make(tx: &WriteTransaction, options: &Options, mark: u64, number_before: u64) -> Result<(), StoreError> {
     tx.open_table(ALERTS)?;
     tx.open_table(TIMES)?;
     tx.open_table(EVIDENCE)?;
@@ -580,7 +594,10 @@ fn make(tx: &WriteTransaction, options: &Options) -> Result<(), StoreError> {
     tx.open_table(RULE_NAMES)?;
     let mut meta = tx.open_table(META)?;
     meta.insert(LAYOUT, VERSION)?;
-    let last = number(&meta, NUMBER)?;
+    let last = number(&meta, NUMBER)?.max(number_before);
+    meta.insert(NUMBER, last)?;
+    let mark = number(&meta, MARK)?.max(mark);
+    meta.insert(MARK, mark)?;
     let mut sinks = tx.open_table(SINKS)?;
     let mut before = BTreeMap::new();
     for sink in sinks.iter()? {

@@ -13,5 +13,6 @@ mod rsyslog;
 mod rules;
 mod samples;
 mod saved_state;
+mod store;
 mod streams;
 mod tidy;
