@@ -62,8 +62,9 @@ impl Unit {
 }
 
 impl Engine {
-    /// Puts a hit among the waiting ones of its unit; its slot, unless it comes after what has become final early.
-    pub(super) fn join_unit(&mut self, h: Hit, is_final: bool, out: &mut Vec<Output>) -> Option<u32> {
+    /// Puts a hit among the waiting ones of its unit; its slot, and the unit's key if too many wait there now. None if it
+    /// comes after what has become final early.
+    pub(super) fn join_unit(&mut self, h: Hit) -> Option<(u32, Option<UnitKey>)> {
         let key = (h.rule, h.quiet.clone());
         let level = self.rules.rules[h.rule as usize].level;
         let unit = self.units.entry(key.clone()).or_default();
@@ -95,14 +96,11 @@ impl Engine {
         if self.options.provisional {
             self.dirty.insert((level, key.0, key.1.clone()));
         }
-        if over && is_final {
-            self.finish_oldest(&key, out);
-        }
-        Some(slot)
+        Some((slot, over.then_some(key)))
     }
 
     /// A unit has too many hits waiting: its oldest becomes final now.
-    fn finish_oldest(&mut self, key: &UnitKey, out: &mut Vec<Output>) {
+    pub(super) fn finish_oldest(&mut self, key: &UnitKey, out: &mut Vec<Output>) {
         let Some(&slot) = self.units.get(key).and_then(|u| u.slots.front()) else { return };
         let level = self.rules.rules[key.0 as usize].level.max(1) as usize - 1;
         // A tentative hit is none of the log's: it goes with the alert that made it.
@@ -256,7 +254,7 @@ impl Engine {
             for mut child in self.chain(&h, &t.alert).into_iter().filter(|c| !matches!(c.payload, Payload::Metric(_))) {
                 child.tentative = true;
                 let unit = (child.rule, child.quiet.clone());
-                if let Some(slot) = self.join_unit(child, false, out) {
+                if let Some((slot, _)) = self.join_unit(child) {
                     t.children.push((unit, slot));
                 }
             }

@@ -508,8 +508,11 @@ impl Engine {
             return;
         }
         let pos = h.pos.clone();
-        if let Some(slot) = self.join_unit(h, true, out) {
+        if let Some((slot, over)) = self.join_unit(h) {
             self.queues[level].push(pos, slot);
+            if let Some(unit) = over {
+                self.finish_oldest(&unit, out);
+            }
         }
     }
 
