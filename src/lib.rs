@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod r#gen;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;

@@ -28,6 +28,7 @@ enum Command {
     Test(cli::test::Args),
     Parse(cli::parse::Args),
     Replay(cli::replay::Args),
+    Gen(cli::r#gen::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +43,6 @@ fn main() -> ExitCode {
         Command::Test(a) => run(cli::test::run(&a)),
         Command::Parse(a) => run(cli::parse::run(&a)),
         Command::Replay(a) => run(cli::replay::run(&a)),
+        Command::Gen(a) => run(cli::r#gen::run(&a)),
     }
 }

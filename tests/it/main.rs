@@ -6,6 +6,7 @@
 mod daemon;
 mod demo;
 mod diagnostics;
+mod load;
 mod memory;
 mod roundtrip;
 mod rsyslog;
