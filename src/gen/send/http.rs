@@ -79,8 +79,6 @@ impl Poster {
                     return Ok(());
                 }
                 Ok(Ok(a)) => {
-                    // Whoever refuses a body may not have read it: what follows would be read as the rest of it.
-                    self.connection = None;
                     let why = format!("answered {}: {}", a.status, crate::cli::safe(String::from_utf8_lossy(&a.body).trim()));
                     if !matches!(a.status, 408 | 409 | 429 | 500 | 502..=504 | 507) {
                         return Err(io::Error::other(why));
@@ -90,9 +88,8 @@ impl Poster {
                 Ok(Err(e)) => (e, None),
                 Err(e) => (io::Error::new(io::ErrorKind::TimedOut, e), None),
             };
-            if !matches!(&self.connection, Some(_) if wait.is_some()) {
-                self.connection = None;
-            }
+            // Whoever refuses a body may not have read it: what follows would be read as the rest of it.
+            self.connection = None;
             if begun.elapsed() >= self.patience {
                 return Err(why);
             }
