@@ -1,9 +1,8 @@
 //! Scan and normalise against the time that serde_json takes to validate the same bytes, in one run.
 
-mod gen_eve;
-
 use std::hint::black_box;
 use vigild::event::{Arena, Batch, Event, Field, Layout, Out, Schema, Slot, Timestamp, field as f};
+use vigild::r#gen::{Form, sample};
 use vigild::parse::{Context, Estate, falco, suricata};
 
 const HOT: &[Field] = &[
@@ -69,7 +68,7 @@ fn main() {
     let (zone, estate) = (jiff::tz::TimeZone::UTC, Estate::default());
     let ctx = Context { zone: &zone, near: Timestamp::new(1_795_435_200, 0).unwrap_or_default(), named: false, estate: &estate };
     println!("{:<8} {:>6} {:>12} {:>12} {:>7} {:>7}", "", "bytes", "validate ns", "parse ns", "ratio", "fields");
-    for (name, lines) in [("eve", gen_eve::eve(20_000, 7)), ("falco", gen_eve::falco(20_000, 7))] {
+    for (name, lines) in [("eve", sample(Form::Suricata, 20_000, 7)), ("falco", sample(Form::Falco, 20_000, 7))] {
         let b = batch(&lines);
         let mut eve = suricata::Parser::new(&schema, &layout);
         let mut falco = falco::Parser::new(&schema, &layout);

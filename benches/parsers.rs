@@ -5,15 +5,14 @@
 //! its own format.
 
 mod cpu;
-mod gen_eve;
 mod gen_modsec;
 mod gen_sshd;
-mod gen_text;
 
 use std::hint::black_box;
 use std::sync::Arc;
 use vigild::engine::Options;
 use vigild::event::{Batch, Schema, Timestamp};
+use vigild::r#gen::{Form, sample};
 use vigild::parse::{Context, Estate, Format, declared};
 use vigild::rule::load;
 use vigild::source::frame::{Framer, MAX_RECORD};
@@ -61,11 +60,11 @@ fn main() {
         "format", "bytes", "cut ns", "known ns", "seen ns", "records/s", "MB/s", "/ validate"
     );
     for (name, format, data) in [
-        ("eve", "suricata", gen_eve::eve(20_000, 7)),
-        ("falco", "falco", gen_eve::falco(20_000, 7)),
-        ("fail2ban", "fail2ban", gen_text::fail2ban(100_000, 7)),
-        ("ossec", "ossec", gen_text::ossec(50_000, 7)),
-        ("modsec v3", "modsecurity", gen_modsec::v3_json(8_000, 7)),
+        ("eve", "suricata", sample(Form::Suricata, 20_000, 7)),
+        ("falco", "falco", sample(Form::Falco, 20_000, 7)),
+        ("fail2ban", "fail2ban", sample(Form::Fail2ban, 100_000, 7)),
+        ("ossec", "ossec", sample(Form::Ossec, 50_000, 7)),
+        ("modsec v3", "modsecurity", sample(Form::Modsecurity, 8_000, 7)),
         ("modsec error", "modsecurity", gen_modsec::error_log(20_000, 7)),
         ("sshd in syslog", "sshd", gen_sshd::sshd(100_000, 7)),
     ] {

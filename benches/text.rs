@@ -3,10 +3,9 @@
 //! Each figure is the median of nine rounds over the same records with the fields that shipped rules ask for; before a
 //! figure is printed, what came out is counted and compared with what went in.
 
-mod gen_text;
-
 use std::hint::black_box;
 use vigild::event::{Arena, Batch, Event, Layout, Out, Schema, Slot, field as f};
+use vigild::r#gen::{Form, sample};
 use vigild::parse::{Context, Estate, fail2ban, ossec};
 
 const ROUNDS: usize = 9;
@@ -95,7 +94,7 @@ fn main() {
     let (zone, estate) = (jiff::tz::TimeZone::UTC, Estate::default());
     let ctx = Context { zone: &zone, near: vigild::event::Timestamp(1_795_435_200_000_000_000), named: false, estate: &estate };
 
-    let bytes = gen_text::fail2ban(400_000, 1);
+    let bytes = sample(Form::Fail2ban, 400_000, 1);
     let starts: Vec<usize> = std::iter::once(0).chain(memchr::memchr_iter(b'\n', &bytes).map(|i| i + 1)).filter(|&i| i < bytes.len()).collect();
     let input = batches(&bytes, &starts);
     let mut p = fail2ban::Parser::new(&schema, &layout);
@@ -116,7 +115,7 @@ fn main() {
     let marks = ["] Found ", "] Ban ", "] Unban ", " already banned\n"];
     assert_eq!(seen, marks.map(|m| memchr::memmem::find_iter(&bytes, m).count()), "each action as often as its word");
 
-    let bytes = gen_text::ossec(200_000, 1);
+    let bytes = sample(Form::Ossec, 200_000, 1);
     let starts: Vec<usize> = memchr::memmem::find_iter(&bytes, "** Alert ").collect();
     let input = batches(&bytes, &starts);
     let mut p = ossec::Parser::new(&schema, &layout);

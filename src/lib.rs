@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod disk;
+pub mod r#gen;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;

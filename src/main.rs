@@ -29,6 +29,7 @@ enum Command {
     Parse(cli::parse::Args),
     Replay(cli::replay::Args),
     Journal(cli::journal::Args),
+    Gen(cli::r#gen::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +45,6 @@ fn main() -> ExitCode {
         Command::Parse(a) => run(cli::parse::run(&a)),
         Command::Replay(a) => run(cli::replay::run(&a)),
         Command::Journal(a) => run(cli::journal::run(&a)),
+        Command::Gen(a) => run(cli::r#gen::run(&a)),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod r#gen;
 pub mod inputs;
 pub mod journal;
 pub mod load;

@@ -7,6 +7,7 @@ mod daemon;
 mod demo;
 mod diagnostics;
 mod kill;
+mod load;
 mod memory;
 mod roundtrip;
 mod rsyslog;
