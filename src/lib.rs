@@ -22,4 +22,5 @@ pub mod demo;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;
+pub mod service;
 pub mod source;
