@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use vigild::cli::{self, Failure};
 
@@ -28,6 +28,11 @@ enum Command {
     Test(cli::test::Args),
     Parse(cli::parse::Args),
     Replay(cli::replay::Args),
+    Init(cli::init::Args),
+    Connect(cli::connect::Args),
+    Health(cli::health::Args),
+    Completions(cli::completions::Args),
+    Man(cli::man::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +47,10 @@ fn main() -> ExitCode {
         Command::Test(a) => run(cli::test::run(&a)),
         Command::Parse(a) => run(cli::parse::run(&a)),
         Command::Replay(a) => run(cli::replay::run(&a)),
+        Command::Init(a) => run(cli::init::run(&a)),
+        Command::Connect(a) => run(cli::connect::run(&a)),
+        Command::Health(a) => run(cli::health::run(&a)),
+        Command::Completions(a) => run(cli::completions::run(&a, Cli::command())),
+        Command::Man(a) => run(cli::man::run(&a, Cli::command())),
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod daemon;
+mod dashboard;
 mod demo;
 mod diagnostics;
 mod memory;
