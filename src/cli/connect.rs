@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// Their sources are of kinds that this build's configuration does not know.
-    const OTHER_KINDS: [&str; 9] = ["argocd", "falco", "falcosidekick", "github", "harbor", "journald", "kafka", "rsyslog", "suricata"];
+    const OTHER_KINDS: [&str; 10] = ["argocd", "falco", "falcosidekick", "github", "harbor", "journald", "kafka", "rsyslog", "suricata", "syslog-ng"];
 
     #[test]
     fn every_vigild_toml_is_taken_as_it_stands() {

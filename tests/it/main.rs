@@ -8,6 +8,7 @@ mod dashboard;
 mod demo;
 mod diagnostics;
 mod memory;
+mod operation;
 mod roundtrip;
 mod rsyslog;
 mod rules;
