@@ -24,5 +24,6 @@ pub mod r#gen;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;
+pub mod service;
 pub mod source;
 pub mod store;

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use vigild::cli::{self, Failure};
 
@@ -30,6 +30,11 @@ enum Command {
     Replay(cli::replay::Args),
     Journal(cli::journal::Args),
     Gen(cli::r#gen::Args),
+    Init(cli::init::Args),
+    Connect(cli::connect::Args),
+    Health(cli::health::Args),
+    Completions(cli::completions::Args),
+    Man(cli::man::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +51,10 @@ fn main() -> ExitCode {
         Command::Replay(a) => run(cli::replay::run(&a)),
         Command::Journal(a) => run(cli::journal::run(&a)),
         Command::Gen(a) => run(cli::r#gen::run(&a)),
+        Command::Init(a) => run(cli::init::run(&a)),
+        Command::Connect(a) => run(cli::connect::run(&a)),
+        Command::Health(a) => run(cli::health::run(&a)),
+        Command::Completions(a) => run(cli::completions::run(&a, Cli::command())),
+        Command::Man(a) => run(cli::man::run(&a, Cli::command())),
     }
 }

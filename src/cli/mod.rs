@@ -1,11 +1,16 @@
 //! The command line: one file a command, and the exit codes.
 
 pub mod check;
+pub mod completions;
+pub mod connect;
 pub mod demo;
 pub mod r#gen;
+pub mod health;
+pub mod init;
 pub mod inputs;
 pub mod journal;
 pub mod load;
+pub mod man;
 pub mod parse;
 pub mod replay;
 pub mod run;

@@ -4,11 +4,13 @@
 #![allow(clippy::disallowed_methods)]
 
 mod daemon;
+mod dashboard;
 mod demo;
 mod diagnostics;
 mod kill;
 mod load;
 mod memory;
+mod operation;
 mod roundtrip;
 mod rsyslog;
 mod rules;
