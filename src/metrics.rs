@@ -6,7 +6,13 @@
 use crate::rule::{Metric, MetricKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::{Histogram, exponential_buckets}};
+use prometheus_client::metrics::{
+    MetricType,
+    counter::Counter,
+    family::Family,
+    gauge::Gauge,
+    histogram::{Histogram, exponential_buckets},
+};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

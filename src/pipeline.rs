@@ -29,13 +29,13 @@ use crate::journal::Mark;
 use crate::metrics::{Metrics, Reason, SourceMetrics};
 use crate::parse::Format;
 use bundle::Loaded;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use std::sync::atomic::{AtomicI64, Ordering};
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use sight::Sight;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 

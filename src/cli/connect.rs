@@ -109,7 +109,7 @@ fn fill(tool: &str, text: &str, config: &Config, here: &Here<'_>) -> String {
 /// Where a source takes plain syslog.
 fn syslog_address(s: &config::Source) -> Option<SocketAddr> {
     match &s.kind {
-        config::Kind::Syslog { listen, .. } => Some(*listen),
+        config::Kind::Syslog(c) => Some(c.listen),
         _ => None,
     }
 }

@@ -52,7 +52,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn open(at: &At) -> Result<Journal, Failure> {
-    let data = at.data.clone().or_else(config::data_dir).ok_or_else(|| Failure::Usage("there is no directory for state: give --data, or set HOME".into()))?;
+    let data = at
+        .data
+        .clone()
+        .or_else(config::data_dir)
+        .ok_or_else(|| Failure::Usage("there is no directory for state: give --data, or set HOME".into()))?;
     let dir = data.join("journal");
     if !dir.is_dir() {
         return Err(Failure::File(format!("there is no journal in {}", super::safe(&data.display().to_string()))));
@@ -101,7 +105,10 @@ fn verify(reader: &Reader) -> Result<(), Failure> {
     }
     let size = reader.size();
     let seconds = begin.elapsed().as_secs_f64();
-    super::print(&format!("{entries} entries, {records} records, {} bytes in {} segments, read in {seconds:.1} s; {damaged} damaged\n", size.bytes, size.segments))?;
+    super::print(&format!(
+        "{entries} entries, {records} records, {} bytes in {} segments, read in {seconds:.1} s; {damaged} damaged\n",
+        size.bytes, size.segments
+    ))?;
     if damaged > 0 { Err(Failure::Findings) } else { Ok(()) }
 }
 

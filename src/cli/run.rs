@@ -198,14 +198,13 @@ fn start(args: &Args, config: Config, bundle: Bundle, loaded: Loaded) -> Result<
     let begin = |what| move |source| RunError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
-    let result = runtime.block_on(daemon(args, config, (bundle, Arc::new(loaded)), token, opened, metrics, lines));
+    let result = runtime.block_on(daemon(config, (bundle, Arc::new(loaded)), token, opened, metrics, lines));
     // A read of standard input cannot be called off.
     runtime.shutdown_background();
     result
 }
 
 async fn daemon(
-    args: &Args,
     config: Config,
     (bundle, loaded): (Bundle, Arc<Loaded>),
     token: String,

@@ -9,8 +9,8 @@ pub use source::{Kind, Source};
 
 use crate::diag::{Diagnostic, Level};
 use crate::event::Span;
-use crate::{journal, store};
 use crate::parse::estate::Host;
+use crate::{journal, store};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -456,7 +456,11 @@ impl Reader<'_> {
 
     fn config(&mut self, root: &Table<'_>) -> Config {
         let mut c = Config { file: self.file.to_owned(), ..Config::default() };
-        self.keys(root, "the configuration", &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts"]);
+        self.keys(
+            root,
+            "the configuration",
+            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts"],
+        );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
             c.rules = rules.into_iter().map(|s| Set { value: s.value.to_owned(), span: s.span }).collect();

@@ -3,6 +3,7 @@
 //! What is written is durable only after [`DiskFile::sync_data`]; that a file has a name, or no longer has it, only after
 //! [`Disk::sync_dir`] of its folder. Whoever writes here assumes nothing about the order in which the rest reaches the disk.
 
+pub mod crash;
 mod real;
 pub mod sim;
 

@@ -73,7 +73,7 @@ pub fn run(mut e: Evaluate) {
         let (entry, live) = match work {
             Work::Entry(entry, live) => (entry, live),
             Work::Stop => {
-                drop(save(&mut e, saved_at));
+                let _ = save(&mut e, saved_at);
                 drop(e.out.send(Out::Stop));
                 return;
             }

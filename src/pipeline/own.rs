@@ -66,7 +66,11 @@ impl Own {
     pub fn reopen(&mut self, line: &[u8]) {
         let Ok(v) = serde_json::from_slice::<serde_json::Value>(line) else { return };
         let text = |p: &str| v.pointer(p).and_then(|t| t.as_str());
-        let (Some(rule), Some(first)) = (text("/rule/id"), text("/alert/first").and_then(|t| Some(crate::event::time::iso(t.as_bytes(), &jiff::tz::TimeZone::UTC)?.0))) else { return };
+        let (Some(rule), Some(first)) =
+            (text("/rule/id"), text("/alert/first").and_then(|t| Some(crate::event::time::iso(t.as_bytes(), &jiff::tz::TimeZone::UTC)?.0)))
+        else {
+            return;
+        };
         let key = v.pointer("/alert/key").and_then(|k| k.as_object()?.values().next()?.as_str());
         let count = v.pointer("/alert/count").and_then(|c| c.as_u64()).unwrap_or(0);
         if let (Some((id, ..)), Some(key)) = (KINDS.iter().find(|k| k.0 == rule), key) {
@@ -155,7 +159,12 @@ const KINDS: [(&str, &str, &str, &str); 6] = [
     ("vigild-parse-failures", "Records do not parse", "source", "records of the source were taken by no parser; is its `format` right?"),
     ("vigild-source-silent", "A source has fallen silent", "source", "times the source sent nothing for its `silent_after`"),
     ("vigild-rule-storm", "A rule opens too many alerts", "rule", "matches beyond the rule's `max_alerts` an hour joined its newest alert"),
-    ("vigild-eviction", "The engine gives up state", "rule", "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`"),
+    (
+        "vigild-eviction",
+        "The engine gives up state",
+        "rule",
+        "groups of the rule were given up for want of room; raise `[state] budget` or the rule's `keys`",
+    ),
 ];
 
 fn tale(id: &'static str, key: &str, first: Timestamp, last: Timestamp, count: u64) -> Tale {
@@ -186,7 +195,17 @@ fn tale(id: &'static str, key: &str, first: Timestamp, last: Timestamp, count: u
     t.write(&mut line);
     let mut name = [0; 16];
     name.copy_from_slice(&hash_bytes[..16]);
-    Tale { id: name, step: Step::Final, line, ts: first, rule: Arc::from(id), severity: Severity::Medium, signal: false, is_final: true, evidence: Vec::new() }
+    Tale {
+        id: name,
+        step: Step::Final,
+        line,
+        ts: first,
+        rule: Arc::from(id),
+        severity: Severity::Medium,
+        signal: false,
+        is_final: true,
+        evidence: Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,15 @@ pub struct Recovered {
 
 /// Brings an engine to where the journal ends. `current` is what the configuration says now: it is used where nothing else
 /// has been in force yet, or what was cannot be read any more. `mark` is the store's.
-pub fn recover(reader: &Reader, snapshots: &Snapshots, current: &Arc<Loaded>, seed: u64, mark: u64, out: &Sender<Out>, metrics: &Arc<Metrics>) -> Recovered {
+pub fn recover(
+    reader: &Reader,
+    snapshots: &Snapshots,
+    current: &Arc<Loaded>,
+    seed: u64,
+    mark: u64,
+    out: &Sender<Out>,
+    metrics: &Arc<Metrics>,
+) -> Recovered {
     let last = reader.last();
     let (mut brain, mut lsn) = begin(snapshots, current, seed, last, metrics);
     let mut replayed = 0;

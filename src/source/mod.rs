@@ -61,8 +61,12 @@ impl Known {
             last: a.last,
             received: a.received,
         };
-        let offset =
-            |(group, topic, partition, next): (&str, &str, i32, i64)| KnownOffset { group: Arc::from(group), topic: Arc::from(topic), partition, next };
+        let offset = |(group, topic, partition, next): (&str, &str, i32, i64)| KnownOffset {
+            group: Arc::from(group),
+            topic: Arc::from(topic),
+            partition,
+            next,
+        };
         Known { files: state.files().cloned().collect(), offsets: state.partitions().map(offset).collect(), keys: state.keys().map(key).collect() }
     }
 }

@@ -224,7 +224,16 @@ fn kill(child: &mut Child) {
 
 /// Named moments: before or after the Nth file operation of a kind the daemon ends as if it had been killed.
 const POINTS: [&str; 10] = [
-    "sync:before", "sync:after", "write:before", "write:after", "rename:before", "rename:after", "remove:before", "remove:after", "create:after", "sync_dir:after",
+    "sync:before",
+    "sync:after",
+    "write:before",
+    "write:after",
+    "rename:before",
+    "rename:after",
+    "remove:before",
+    "remove:after",
+    "create:after",
+    "sync_dir:after",
 ];
 
 /// One campaign of so many kills.
@@ -253,8 +262,14 @@ fn campaign(seed: u64, kills: u64) {
             accepted.lock().expect("no panic").insert(jail.to_owned(), all);
         }));
     }
-    let file = { let e = e.clone(); std::thread::spawn(move || file_writer(&e, seed)) };
-    let tcp = { let e = e.clone(); std::thread::spawn(move || tcp_sender(&e)) };
+    let file = {
+        let e = e.clone();
+        std::thread::spawn(move || file_writer(&e, seed))
+    };
+    let tcp = {
+        let e = e.clone();
+        std::thread::spawn(move || tcp_sender(&e))
+    };
 
     for k in 0..kills {
         if dice.below(2) == 0 {
