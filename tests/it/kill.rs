@@ -22,7 +22,7 @@ severity = "medium"
 where    = 'event.module == "fail2ban" and event.action == "found"'
 by       = ["client.ip", "rule.name"]
 rearm    = "every"
-max_alerts = 100000000
+max_alerts = 1000000
 
 [[rule]]
 id       = "many"
