@@ -248,7 +248,7 @@ mod tests {
                 step: if n == 5 { Step::Withdrawn } else { Step::Final },
                 line: line.into_bytes(),
                 ts: Timestamp((NOW + n as i64 * 10) * SECOND),
-                rule: if n % 2 == 0 { "even" } else { "odd" }.into(),
+                rule: if n.is_multiple_of(2) { "even" } else { "odd" }.into(),
                 severity: if n == 2 { Severity::High } else { Severity::Low },
                 signal: n == 4,
                 is_final: true,

@@ -191,13 +191,11 @@ pub(super) fn page(tx: &ReadTransaction, f: &Filter) -> Result<Page, StoreError>
         return Ok(found);
     }
     let (mut last, mut more) = (None, false);
-    let mut take = |row: Result<(redb::AccessGuard<'_, &'static [u8; 24]>, redb::AccessGuard<'_, &'static [u8; 16]>), redb::StorageError>| {
-        let (at, mark) = row?;
-        if !Mark::unpack(mark.value()).is_some_and(|m| fits(&m)) {
-            return Ok(());
+    let mut take = |at: [u8; 24], mark: &[u8; 16]| {
+        if !Mark::unpack(mark).is_some_and(|m| fits(&m)) {
+            return;
         }
         found.total += 1;
-        let at = *at.value();
         let on = after.is_none_or(|a| if f.ascending { at > a } else { at < a });
         if on && found.ids.len() < f.limit {
             found.ids.push(placed(&at).1);
@@ -205,18 +203,12 @@ pub(super) fn page(tx: &ReadTransaction, f: &Filter) -> Result<Page, StoreError>
         } else if on {
             more = true;
         }
-        Ok::<(), StoreError>(())
     };
     // The upper end is a time without its instant, or the greatest key there can be.
-    let range = times.range::<&[u8; 24]>(&from..&to)?;
-    if f.ascending {
-        for row in range {
-            take(row)?;
-        }
-    } else {
-        for row in range.rev() {
-            take(row)?;
-        }
+    let mut range = times.range::<&[u8; 24]>(&from..&to)?;
+    while let Some(row) = if f.ascending { range.next() } else { range.next_back() } {
+        let (at, mark) = row?;
+        take(*at.value(), mark.value());
     }
     if more && let Some(at) = last {
         found.next = Some(Cursor { arrival, since, until, at, fingerprint: f.fingerprint() });

@@ -417,7 +417,10 @@ impl Store {
     fn close(&self) {
         let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         // What it could not write is in doubt already.
-        let _ = guarded(|| Ok(drop(db)));
+        let _ = guarded(|| {
+            drop(db);
+            Ok(())
+        });
     }
 
     /// Sees to it that the file is open and that nothing is in doubt.

@@ -665,9 +665,8 @@ fn whichever_operation_fails_there_is_no_false_success_and_the_next_commit_works
         }
         same(&store, &m, format_args!("{fails:?}"));
         // Nothing but what was synced counts.
-        disk.with(|i| (i.now, i.unsynced) = (i.durable.clone(), Vec::new()));
-        drop(store);
-        disk.crash(&mut Dice(0));
+        disk.with(|i| (i.now, i.unsynced, i.fails) = (i.durable.clone(), Vec::new(), BTreeMap::new()));
+        std::mem::forget(store);
         let store = Store::with_backend(disk.clone(), options()).expect("it opens");
         same(&store, &m, format_args!("{fails:?}, opened again"));
         disk.with(|i| i.ops)
@@ -722,6 +721,56 @@ fn a_full_disk_gives_the_reserve_then_the_evidence_then_an_error_and_heals() {
     assert!(!store.reserve_missing());
     drop(store);
     same(&Store::with_backend(disk, options()).expect("it opens"), &m, "opened again");
+}
+
+/// `tests/run --long store_speed`: how long lists of 100 000 alerts take.
+#[test]
+#[ignore = "a measurement"]
+fn long_store_speed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path(), Options { max_alerts: 200_000, cache: 16 << 20, ..options() }).expect("a store");
+    let mut d = Dice(1);
+    let begin = std::time::Instant::now();
+    let mut slowest = std::time::Duration::ZERO;
+    for mark in 1..=1000 {
+        let all = (0..100).map(|n| {
+            let mut t = told(mark * 100 + n, &format!("rule-{}", d.roll(50)), d.roll(400 * DAY as u64) as i64);
+            t.severity = [Severity::Low, Severity::Medium, Severity::High][d.roll(3) as usize];
+            t.line.extend(vec![b' '; 1000]);
+            t
+        });
+        let c = Commit { written: vec![("lines".into(), mark * 100 - 100)], ..of(mark, all.collect()) };
+        let one = std::time::Instant::now();
+        store.commit(&c).expect("room");
+        slowest = slowest.max(one.elapsed());
+    }
+    eprintln!("100000 alerts in {:?}, slowest commit of 100 {slowest:?}, {:?}", begin.elapsed(), store.size().expect("readable"));
+    let all = Filter::default;
+    for (what, f) in [
+        ("all", all()),
+        ("rule", Filter { rules: vec!["rule-7".into()], ..all() }),
+        ("rule and severity", Filter { rules: vec!["rule-7".into()], severities: vec![Severity::High], ..all() }),
+        ("status", Filter { statuses: vec![Status::Withdrawn], ..all() }),
+        ("thirty days", Filter { since: Timestamp(370 * DAY * SECOND), ..all() }),
+        ("ten thousand", Filter { limit: 10_000, ..all() }),
+    ] {
+        let mut took: Vec<_> = (0..40)
+            .map(|_| {
+                let begin = std::time::Instant::now();
+                let page = store.alerts(&f).expect("a page");
+                let (mut at, mut bytes) = (0, 0);
+                while at < page.ids.len() {
+                    let (n, lines) = store.lines(&page.ids[at..], 64 << 10).expect("lines");
+                    at += n;
+                    bytes += lines.iter().map(Vec::len).sum::<usize>();
+                }
+                assert!(bytes > 0 || page.ids.is_empty());
+                begin.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        eprintln!("{what}: median {:?}, p95 {:?}", took[20], took[38]);
+    }
 }
 
 fn damaged(dir: &Path) -> Vec<String> {
