@@ -235,13 +235,19 @@ mod tests {
             let help = said.into_iter().filter(|d| d.code == "V002").find_map(|d| d.help).expect("a complaint");
             help.trim_start_matches("known here: ").split(", ").map(str::to_owned).collect()
         };
+        let wrong = config::read(FILE, "[[source]]\nkind = \"qqqqqqqqqqqqqqqqqqqq\"\n").1;
+        let kinds = wrong.into_iter().filter_map(|d| d.help).find_map(|h| h.strip_prefix("known: ").map(str::to_owned)).expect("a list of kinds");
+        assert!(kinds.split(", ").count() >= 4, "{kinds}");
         let text = uncommented() + "zone =\n[[host]]\nname =\naliases =\nip =\ntags =\n";
-        let shows = |key: &str| text.lines().any(|l| l.starts_with(&format!("{key} =")) || l == format!("[{key}]") || l == format!("[[{key}]]"));
+        let shows = |key: &str| {
+            let lines = [format!("[{key}]"), format!("[[{key}]]"), format!("[source.{key}]")];
+            text.lines().any(|l| l.starts_with(&format!("{key} =")) || lines.iter().any(|t| t == l))
+        };
         let mut missing: Vec<String> = Vec::new();
         for key in known("") {
             let table = format!("[{key}]");
             let keys = match key.as_str() {
-                "source" => ["file", "syslog", "http", "stdin"].into_iter().flat_map(|k| known(&format!("[[source]]\nkind = \"{k}\""))).collect(),
+                "source" => kinds.split(", ").flat_map(|k| known(&format!("[[source]]\nkind = \"{k}\""))).collect(),
                 "host" => known("[[host]]"),
                 _ if text.lines().any(|l| l == table) => known(&table),
                 _ => BTreeSet::new(),
