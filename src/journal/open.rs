@@ -397,7 +397,8 @@ impl Opening<'_> {
     /// Folds a segment's entries up to this one into a state; a state that the segment begins with takes its place.
     fn fold(&self, s: &Arc<Segment>, mut state: State, last: u64, points: &mut Points) -> io::Result<State> {
         let mut walk = Walk::new(s.clone(), s.first);
-        while walk.lsn <= last {
+        // The state comes first, also where no entry follows.
+        while walk.lsn <= last || walk.offset == s.begin() {
             match walk.step() {
                 Step::State { whole: true, .. } => state = State::read(walk.body(), &self.bounds).unwrap_or(state),
                 Step::State { .. } => {}

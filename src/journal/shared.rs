@@ -125,11 +125,6 @@ impl Shared {
         self.next_seq.load(Ordering::Acquire)
     }
 
-    /// Bytes of all segments on disk.
-    pub fn stored(&self) -> u64 {
-        self.segments().iter().map(|s| s.stored()).sum()
-    }
-
     /// Whether the oldest segment has to go by size or age.
     pub fn over(&self) -> bool {
         let all = self.segments();
@@ -155,10 +150,9 @@ impl Shared {
             self.disk.sync_dir(&self.dir)?;
         }
         self.removed.store(true, Ordering::Release);
-        if !first.is_raw() {
-            // Sealing may have failed to remove it.
-            gone(self.disk.remove(&self.path(first.first.lsn, ".log")))?;
-        }
+        // Sealing that failed halfway may have left the other form.
+        let other = if first.is_raw() { ".seal" } else { ".log" };
+        gone(self.disk.remove(&self.path(first.first.lsn, other)))?;
         gone(self.disk.remove(&first.path))?;
         self.change(|all| all.retain(|s| !Arc::ptr_eq(s, first)));
         self.disk.sync_dir(&self.dir)?;
