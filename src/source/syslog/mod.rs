@@ -3,13 +3,15 @@
 //! A datagram is a record, and all senders of a UDP socket are one stream. A TCP connection is a stream of its own,
 //! framed as RFC 6587 has it. Neither is encrypted: the configuration says who may send.
 
-use super::frame::TcpFramer;
+pub mod framer;
+
 use super::{AGE, BATCH, Begin, Intake, LINGER, OpenError, Opened};
 use crate::config::Limits;
 use crate::config::source::syslog::Syslog;
 use crate::event::Batch;
 use crate::metrics::{Reason, SourceMetrics};
 use crate::pipeline::{Source, Stream, WhenFull};
+use framer::TcpFramer;
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind};
