@@ -10,6 +10,7 @@ use crate::pipeline::brain::{Brain, Loaded};
 use crate::pipeline::output::Lines;
 use crate::pipeline::{self, Queue, Source};
 use crate::rule;
+use crate::source::connection::Budget;
 use crate::source::http::Ingest;
 use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
@@ -133,7 +134,10 @@ fn configure(args: &Args) -> Result<(Config, Loaded), Failure> {
     }
     if let Some(addr) = args.syslog {
         public("--syslog", addr, &mut found);
-        let first = config.sources.iter_mut().find_map(|s| if let Kind::Syslog(c) = &mut s.kind { Some(&mut c.listen) } else { None });
+        let first = config.sources.iter_mut().find_map(|s| match &mut s.kind {
+            Kind::Syslog(c) if c.has_address() => Some(&mut c.listen),
+            _ => None,
+        });
         match first {
             Some(listen) => *listen = addr,
             None => config.sources.push(config::Source::syslog(addr)),
@@ -215,7 +219,8 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     let mut int = signal(SignalKind::interrupt()).map_err(begin("listening for SIGINT"))?;
     let (stop, stopping) = watch::channel(false);
     let (queue, inbox) = Queue::new(limits.queue_bytes, metrics.clone());
-    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::default() };
+    let budget = Budget::new(limits.connection_bytes, metrics.connection_bytes.clone());
+    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::default(), budget };
     let missing = Arc::new(Missing::of(&["engine", "sources"]));
 
     // All that can fail comes before anything runs.

@@ -24,6 +24,8 @@ enum Frame {
 
 /// So many digits a count has at most.
 const COUNT_DIGITS: usize = 7;
+/// Memory of a longer record is given back when it ends.
+const KEEP: usize = 64 << 10;
 
 impl TcpFramer {
     /// A framer for one connection. Records longer than `max_record` bytes (at least [`MIN_RECORD`]) are cut.
@@ -34,6 +36,16 @@ impl TcpFramer {
     /// How many records it has cut.
     pub fn count(&self) -> Count {
         self.count
+    }
+
+    /// The memory that it holds for a record that is not whole yet.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Says that the open frame will not be read to its end: what there is of it is a record that was cut.
+    pub fn give_up(&mut self) {
+        self.over |= !self.bytes.is_empty();
     }
 
     /// Takes the next bytes of the connection.
@@ -65,20 +77,19 @@ impl TcpFramer {
                     self.bytes.push(c);
                     b = &b[1..];
                 }
+                Frame::Octets(left) if left <= b.len() => {
+                    self.end_with(&b[..left], batch);
+                    b = &b[left..];
+                }
                 Frame::Octets(left) => {
-                    let n = left.min(b.len());
-                    self.extend(&b[..n]);
-                    b = &b[n..];
-                    self.state = Frame::Octets(left - n);
-                    if left == n {
-                        self.end(batch);
-                    }
+                    self.extend(b);
+                    self.state = Frame::Octets(left - b.len());
+                    b = &[];
                 }
                 Frame::Line => match memchr::memchr(b'\n', b) {
                     Some(n) => {
-                        self.extend(&b[..n]);
+                        self.end_with(&b[..n], batch);
                         b = &b[n + 1..];
-                        self.end(batch);
                     }
                     None => {
                         self.extend(b);
@@ -89,8 +100,11 @@ impl TcpFramer {
         }
     }
 
-    /// Ends the open frame: the connection has been closed.
+    /// Ends the open frame: the connection has been closed. A counted one that is not whole is a record that was cut.
     pub fn flush(&mut self, batch: &mut Batch) {
+        if matches!(self.state, Frame::Octets(_)) {
+            self.give_up();
+        }
         self.end(batch);
     }
 
@@ -100,17 +114,35 @@ impl TcpFramer {
         self.over |= b.len() > room || self.bytes.len() > self.max;
     }
 
+    /// Ends the open frame with these bytes, which are not copied first where they are all of it.
+    fn end_with(&mut self, b: &[u8], batch: &mut Batch) {
+        if self.bytes.is_empty() && b.len() <= self.max {
+            Self::push(b, false, &mut self.count, batch);
+            self.state = Frame::Start;
+        } else {
+            self.extend(b);
+            self.end(batch);
+        }
+    }
+
     fn end(&mut self, batch: &mut Batch) {
-        let n = if self.over { whole(&self.bytes, self.max) } else { self.bytes.len() };
-        let l = &self.bytes[..n];
+        let n = if self.bytes.len() > self.max { whole(&self.bytes, self.max) } else { self.bytes.len() };
+        Self::push(&self.bytes[..n], self.over, &mut self.count, batch);
+        if self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+        }
+        self.over = false;
+        self.state = Frame::Start;
+    }
+
+    fn push(l: &[u8], over: bool, count: &mut Count, batch: &mut Batch) {
         let z = l.iter().rev().take_while(|c| matches!(c, 0 | b'\r' | b'\n')).count();
         let l = &l[..l.len() - z];
         if !is_all_blank(l) {
-            self.count.push(l, self.over, batch);
+            count.push(l, over, batch);
         }
-        self.bytes.clear();
-        self.over = false;
-        self.state = Frame::Start;
     }
 }
 
@@ -144,6 +176,26 @@ mod tests {
         let (mut f, mut batch) = (TcpFramer::new(1024), Batch::default());
         f.feed(format!("3000 <13>{}8 <13>next", "x".repeat(2996)).as_bytes(), &mut batch);
         assert_eq!(records(&batch).iter().map(|r| (r.0.len(), r.1)).collect::<Vec<_>>(), [(1024, true), (8, false)]);
+    }
+
+    #[test]
+    fn a_counted_frame_that_is_not_whole_is_marked_and_a_last_line_is_not() {
+        for (input, cut) in [(&b"20 <13>short"[..], true), (b"<13>short", false), (b"9 <13>short", false)] {
+            let (mut f, mut batch) = (TcpFramer::new(1024), Batch::default());
+            f.feed(input, &mut batch);
+            f.flush(&mut batch);
+            assert_eq!(records(&batch), [("<13>short".into(), cut)]);
+        }
+    }
+
+    #[test]
+    fn memory_of_a_long_record_is_given_back() {
+        let (mut f, mut batch) = (TcpFramer::new(1 << 20), Batch::default());
+        f.feed(&vec![b'x'; 3 << 20], &mut batch);
+        assert!(f.held() > 1 << 20 && f.held() < 3 << 20, "{}", f.held());
+        f.feed(b"\nnext\n", &mut batch);
+        assert!(f.held() <= KEEP, "{}", f.held());
+        assert_eq!(batch.records.len(), 2);
     }
 
     proptest! {
