@@ -3,13 +3,21 @@
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
+mod certificates;
 mod daemon;
 mod demo;
 mod diagnostics;
 mod memory;
+mod process;
+mod received;
+mod relp;
 mod roundtrip;
 mod rsyslog;
 mod rules;
 mod samples;
+mod sockets;
 mod streams;
+mod syslog_ng;
 mod tidy;
+mod tls;
+mod toxiproxy;
