@@ -1,6 +1,7 @@
 //! A daemon that tells each message that it has: what went in can be compared with what came out.
 
 use crate::daemon::Daemon;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ id = "each-message"
 title = "Each message"
 severity = "informational"
 where = 'message contains "n="'
+by = ["message"]
 rearm = "every"
 summary = "{message}"
 max_alerts = 1000000
@@ -47,9 +49,22 @@ impl Received {
         let text = fs::read_to_string(self.dir.path().join("alerts.json")).unwrap_or_default();
         // The last line may be in the middle of being written.
         let whole = text.rfind('\n').map_or("", |n| &text[..n]);
-        let alerts = whole.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a line is JSON"));
-        let opened = alerts.filter(|a| a["rule"]["id"] == "each-message" && a["alert"]["step"] == "opened");
-        opened.map(|a| a["message"].as_str().unwrap_or_default().to_owned()).collect()
+        // An alert may be amended or withdrawn while records come out of order: what was told last of it holds.
+        let mut told = BTreeMap::new();
+        for line in whole.lines() {
+            let a: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+            let id = a["event"]["id"].as_str().unwrap_or_default().to_owned();
+            if a["rule"]["id"] != "each-message" {
+                continue;
+            } else if a["alert"]["step"] == "withdrawn" {
+                told.remove(&id);
+            } else {
+                told.insert(id, (a["alert"]["evidence"][0]["seq"].as_u64(), a["message"].as_str().unwrap_or_default().to_owned()));
+            }
+        }
+        let mut all: Vec<_> = told.into_values().collect();
+        all.sort();
+        all.into_iter().map(|m| m.1).collect()
     }
 
     /// How many records of a source are stored.

@@ -34,3 +34,24 @@ impl Reader<'_> {
         Some(Relp { listen: listen?, tls, window, window_bytes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::read;
+
+    #[test]
+    fn what_is_wrong_is_told_all_at_once() {
+        let tls = "[source.tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        for (text, said) in [
+            ("listen = \"127.0.0.1:2514\"\nwindow = 10\nwindow_bytes = \"1MiB\"\n", &[][..]),
+            (&format!("listen = \"0.0.0.0:2514\"\n{tls}"), &[]),
+            ("listen = \"0.0.0.0:2514\"\n", &["V006 \"0.0.0.0:2514\""]),
+            ("window = 0\n", &["V004 [[source]]", "V005 0"]),
+            ("listen = \"127.0.0.1:2514\"\ntransport = \"tcp\"\n", &["V002 transport"]),
+        ] {
+            let text = format!("[[source]]\nkind = \"relp\"\n{text}");
+            let got: Vec<String> = read("vigild.toml", &text).1.iter().map(|d| format!("{} {}", d.code, &text[d.span.clone()])).collect();
+            assert_eq!(got, said, "{text}");
+        }
+    }
+}

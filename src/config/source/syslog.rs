@@ -124,3 +124,70 @@ impl Reader<'_> {
         Some(Unix { path: path?, kind: kind.unwrap_or(UnixKind::Datagram), mode: mode.unwrap_or(MODE) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Kind, read};
+
+    fn source(text: &str) -> Syslog {
+        let (config, said) = read("vigild.toml", text);
+        assert_eq!(said, []);
+        match &config.sources[0].kind {
+            Kind::Syslog(s) => s.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_listened_on_follows_from_what_is_named() {
+        let tls = "[source.tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        for (text, udp, tcp, encrypted, unix) in [
+            ("", true, true, false, false),
+            ("transport = [\"tcp\"]\n", false, true, false, false),
+            (&format!("listen = \"0.0.0.0:6514\"\ntransport = [\"tls\"]\n{tls}"), false, false, true, false),
+            (&format!("transport = [\"udp\", \"tls\"]\n{tls}"), true, false, true, false),
+            ("unix = \"/run/s\"\n", false, false, false, true),
+            ("unix = \"/run/s\"\nlisten = \"127.0.0.1:514\"\n", true, true, false, true),
+            ("unix = \"/run/s\"\ntransport = [\"udp\"]\n", true, false, false, true),
+        ] {
+            let s = source(&format!("[[source]]\nkind = \"syslog\"\n{text}"));
+            assert_eq!((s.udp, s.tcp, s.tls.is_some(), s.unix.is_some()), (udp, tcp, encrypted, unix), "{text}");
+        }
+        let unix = source("[[source]]\nkind = \"syslog\"\nunix = \"/run/s\"\nunix_type = \"stream\"\nunix_mode = \"0600\"\n").unix;
+        assert_eq!(unix, Some(Unix { path: "/run/s".into(), kind: UnixKind::Stream, mode: 0o600 }));
+    }
+
+    #[test]
+    fn the_examples_of_the_readme_are_read_without_a_complaint() {
+        let examples = include_str!("../../../README.md").split("```toml\n").skip(1).filter_map(|r| r.split("```").next());
+        let sources: Vec<&str> = examples.filter(|e| e.contains("\"syslog\"") || e.contains("\"relp\"")).collect();
+        assert!(sources.len() >= 2, "the README shows both");
+        for e in sources {
+            assert_eq!(read("README.md", e).1, [], "{e}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told_all_at_once() {
+        for (text, said) in [
+            ("transport = [\"tsl\"]\n", &["V005 \"tsl\""][..]),
+            ("transport = [\"tls\"]\n", &["V004 \"tls\""]),
+            ("transport = [\"tcp\", \"tls\"]\nlisten = \"192.0.2.1:1\"\n", &["V004 \"tls\"", "V005 \"tls\"", "V006 \"192.0.2.1:1\""]),
+            ("unix = \"socket\"\nunix_mode = \"888\"\n", &["V005 \"socket\"", "V005 \"888\""]),
+            ("unix_type = \"stream\"\n", &["V004 \"stream\""]),
+            ("transport = [\"tls\"]\n[source.tls]\ncertificate = 1\nkeys = \"k\"\n", &["V004 [source.tls]", "V003 1", "V002 keys"]),
+            (
+                "transport = [\"tls\"]\n[source.tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_names = [\"a*.example.org\"]\n",
+                &["V004 [source.tls]", "V005 \"a*.example.org\""],
+            ),
+            ("[source.tls]\ncertificate = \"c\"\nkey = \"k\"\n", &["V005 [source.tls]"]),
+        ] {
+            let text = format!("[[source]]\nkind = \"syslog\"\n{text}");
+            let got: Vec<String> = read("vigild.toml", &text).1.iter().map(|d| format!("{} {}", d.code, &text[d.span.clone()])).collect();
+            assert_eq!(got, said, "{text}");
+        }
+        let help = |text: &str| read("vigild.toml", text).1.into_iter().find_map(|d| d.help);
+        assert_eq!(help("[[source]]\nkind = \"syslog\"\ntransport = [\"tsl\"]\n").as_deref(), Some("did you mean `tls`?"));
+    }
+}
