@@ -75,6 +75,17 @@ fn each_frame_is_answered_once_in_order_when_it_is_stored() {
 }
 
 #[test]
+fn a_session_that_is_open_has_time() {
+    let mut d = Daemon::start(&format!("{CONFIG}[limits]\nhandshake_timeout = \"200ms\"\n"), &[]);
+    let mut c = Client::open(&d);
+    std::thread::sleep(Duration::from_millis(500));
+    c.send(&syslog(2));
+    assert_eq!(c.line(), "2 rsp 6 200 OK");
+    assert_eq!(d.stop().0.code(), Some(0));
+    assert_eq!(c.rest(), "0 serverclose 0\n");
+}
+
+#[test]
 fn what_is_not_relp_is_answered_with_500_behind_what_was_whole() {
     let mut d = Daemon::start(CONFIG, &[]);
     for (n, (text, answer)) in [

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
@@ -51,6 +51,25 @@ fn connections_of_a_socket_in_the_file_system_are_framed_as_those_of_tcp() {
     d.wait_metric("vigild_open{source=\"local\"}", 0.0);
     assert_eq!(d.stop().0.code(), Some(0));
     assert!(!path.exists(), "removed at the end");
+}
+
+#[test]
+fn what_the_kernel_drops_of_udp_over_ipv6_is_counted() {
+    let config = "[[source]]\nkind = \"syslog\"\nlisten = \"[::1]:0\"\ntransport = [\"udp\"]\n[limits]\nudp_buffer_bytes = 1024\n";
+    let Ok(s) = UdpSocket::bind("[::1]:0") else { return };
+    let mut d = Daemon::start(config, &[]);
+    let to = d.address("udp");
+    for _ in 0..10_000 {
+        s.send_to(&[b'x'; 800], to).expect("sent");
+    }
+    let kernel = "vigild_records_dropped_total{source=\"syslog\",reason=\"kernel\"}";
+    d.wait("in = stored + dropped", |d| {
+        d.metric("vigild_records_total{source=\"syslog\"}")
+            + d.metric(kernel)
+            + d.metric("vigild_records_dropped_total{source=\"syslog\",reason=\"queue\"}")
+            == 10_000.0
+    });
+    assert!(d.metric(kernel) > 0.0, "so small a buffer must overflow");
 }
 
 #[test]

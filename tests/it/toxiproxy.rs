@@ -69,22 +69,25 @@ impl Proxy {
     }
 }
 
+/// The bytes of one connection.
+type Kept = Arc<Mutex<Vec<u8>>>;
+
 /// What the sender sent on each of its connections, kept on its way to the proxy.
 struct Tap {
     listen: SocketAddr,
-    sent: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    sent: Arc<Mutex<Vec<Kept>>>,
 }
 
 impl Tap {
     fn start(to: SocketAddr) -> Tap {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let listen = listener.local_addr().expect("it has one");
-        let sent: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>> = Arc::default();
+        let sent: Arc<Mutex<Vec<Kept>>> = Arc::default();
         let all = sent.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(to) else { continue };
-                let kept = Arc::new(Mutex::new(Vec::new()));
+                let kept = Kept::default();
                 all.lock().expect("no panic").push(kept.clone());
                 let (c, s) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 std::thread::spawn(move || pass(client, server, Some(&kept)));

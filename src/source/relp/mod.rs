@@ -81,6 +81,8 @@ struct Reader {
     batch: Batch,
     /// The numbers of the frames in the batch.
     numbers: Vec<u32>,
+    /// How many frames have been whole so far.
+    completed: u64,
     is_open: bool,
     answers: mpsc::Sender<Answer>,
     frames: Arc<Semaphore>,
@@ -92,7 +94,7 @@ impl Reader {
     fn new(stream: Arc<Stream>, intake: Intake, answers: mpsc::Sender<Answer>, window: (usize, usize)) -> Reader {
         let framer = Framer::new(intake.limits.record_bytes);
         let (frames, bytes) = (Arc::new(Semaphore::new(window.0)), Arc::new(Semaphore::new(window.1)));
-        Reader { stream, intake, framer, batch: Batch::default(), numbers: Vec::new(), is_open: false, answers, frames, bytes, window }
+        Reader { stream, intake, framer, batch: Batch::default(), numbers: Vec::new(), completed: 0, is_open: false, answers, frames, bytes, window }
     }
 
     /// Reads until the session ends, or until the daemon stops and there is nothing more now.
@@ -156,7 +158,7 @@ impl Reader {
                     Ok(0) | Err(_) => return Some(End::Gone),
                     Ok(n) => n,
                 };
-                let before = self.numbers.len();
+                let before = self.completed;
                 if let ControlFlow::Break(end) = self.take(&buffer[..n]).await {
                     return Some(end);
                 }
@@ -165,7 +167,7 @@ impl Reader {
                     tracing::warn!(stream = %self.stream.name, "closed: what all connections have begun has reached `connection_bytes`");
                     return Some(End::Gone);
                 }
-                if self.numbers.len() == before {
+                if self.completed == before {
                     break;
                 }
                 deadline = Instant::now() + idle;
@@ -187,6 +189,7 @@ impl Reader {
                 Ok(None) => return ControlFlow::Continue(()),
                 Err(m) => return ControlFlow::Break(End::Wrong(m)),
             };
+            self.completed += 1;
             match f.command {
                 Command::Open if self.is_open => return wrong(f.number, "the session is open already"),
                 Command::Open => match answer::opened(f.number, f.data) {
