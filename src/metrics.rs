@@ -63,7 +63,8 @@ pub struct SourceMetrics {
     pub ahead: Counter,
     /// Connections that were not taken, or files not followed, since the limit is reached or the sender not allowed.
     pub refused: Counter,
-    /// Connections that were closed since they said nothing, or files that were cut short by their writer.
+    /// Connections that were closed since they said nothing or broke the protocol or a limit, or files that were cut short by
+    /// their writer.
     pub cut_off: Counter,
     /// Open connections or files.
     pub open: Gauge,
@@ -110,6 +111,8 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     /// Bytes set aside for HTTP bodies in flight.
     pub bodies_bytes: Gauge,
+    /// Bytes of records that connections have begun and not finished.
+    pub connection_bytes: Gauge,
     /// Groups in the engine.
     pub groups: Gauge,
     /// What the groups are reckoned at.
@@ -146,8 +149,16 @@ impl Default for Metrics {
             truncated: add(&mut r, "vigild_records_truncated", "Records longer than the limit, cut, by source"),
             late: add(&mut r, "vigild_late_events", "Events that came after their window had closed, by source"),
             ahead: add(&mut r, "vigild_ahead_events", "Events more than 5 min ahead of their arrival, given its time, by source"),
-            refused: add(&mut r, "vigild_refused", "Connections and files not taken: a limit is reached or the sender not allowed, by source"),
-            cut_off: add(&mut r, "vigild_cut_off", "Connections closed for silence and files cut short by their writer, by source"),
+            refused: add(
+                &mut r,
+                "vigild_refused",
+                "Connections and files not taken: a limit is reached, or the sender not allowed or not proved, by source",
+            ),
+            cut_off: add(
+                &mut r,
+                "vigild_cut_off",
+                "Connections closed for silence, a limit or a broken protocol, and files cut short by their writer, by source",
+            ),
             open: add(&mut r, "vigild_open", "Open connections and files, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
@@ -159,6 +170,7 @@ impl Default for Metrics {
             engine_lag: add(&mut r, "vigild_engine_lag_entries", "Entries of the journal that are not evaluated yet"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
+            connection_bytes: add(&mut r, "vigild_connection_bytes", "Bytes of records that connections have begun and not finished"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
             state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
             waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),

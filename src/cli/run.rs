@@ -11,6 +11,7 @@ use crate::pipeline::evaluate::Sources;
 use crate::pipeline::sight::Sight;
 use crate::pipeline::spine::{self, StartError};
 use crate::pipeline::{Source, lines};
+use crate::source::connection::Budget;
 use crate::source::http::Ingest;
 use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
@@ -130,7 +131,10 @@ fn configure(args: &Args) -> Result<(Config, Bundle, Loaded), Failure> {
     }
     if let Some(addr) = args.syslog {
         public("--syslog", addr, &mut found);
-        let first = config.sources.iter_mut().find_map(|s| if let Kind::Syslog(c) = &mut s.kind { Some(&mut c.listen) } else { None });
+        let first = config.sources.iter_mut().find_map(|s| match &mut s.kind {
+            Kind::Syslog(c) if c.has_address() => Some(&mut c.listen),
+            _ => None,
+        });
         match first {
             Some(listen) => *listen = addr,
             None => config.sources.push(config::Source::syslog(addr)),
@@ -218,7 +222,8 @@ async fn daemon(
     let (stop, stopping) = watch::channel(false);
     let queue = opened.queue.clone();
     let limits = Arc::new(config.limits.clone());
-    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::new(opened.known.clone()) };
+    let budget = Budget::new(limits.connection_bytes, metrics.connection_bytes.clone());
+    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::new(opened.known.clone()), budget };
     let missing = Arc::new(Missing::of(&["engine", "sources"]));
 
     // All that can fail comes before anything runs.

@@ -78,12 +78,18 @@ pub struct Limits {
     pub body_bytes: usize,
     /// All HTTP bodies in flight.
     pub bodies_bytes: usize,
-    /// Open connections of one syslog listener.
+    /// Open connections of one listener.
     pub connections: usize,
+    /// Those of them that come from one address, or from one /64 of IPv6.
+    pub connections_per_sender: usize,
+    /// What connections have begun and not finished, the records of all together.
+    pub connection_bytes: usize,
     /// Open HTTP connections.
     pub http_connections: usize,
-    /// A syslog connection that says nothing for so long is closed.
+    /// A connection that completes no record for so long is closed.
     pub idle: Duration,
+    /// A connection has so long for its TLS handshake, and so long to open a session of RELP.
+    pub handshake_timeout: Duration,
     /// An HTTP client has so long for a request's head, the first included.
     pub header_timeout: Duration,
     /// An HTTP client has so long for a request's body.
@@ -104,8 +110,11 @@ impl Default for Limits {
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
             connections: 256,
+            connections_per_sender: 64,
+            connection_bytes: 32 << 20,
             http_connections: 256,
             idle: Duration::from_secs(3600),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             udp_buffer_bytes: 8 << 20,
@@ -438,11 +447,18 @@ impl Reader<'_> {
     }
 
     fn listen(&mut self, t: &Table<'_>, to: &mut SocketAddr) {
+        if let Some(addr) = self.listen_for(t, false) {
+            *to = addr;
+        }
+    }
+
+    /// The address at `listen`; one that others can reach must be encrypted, or said to be wanted.
+    fn listen_for(&mut self, t: &Table<'_>, encrypted: bool) -> Option<SocketAddr> {
         let insecure = self.bool(t, "insecure").unwrap_or(false);
-        let Some(s) = self.str(t, "listen") else { return };
+        let s = self.str(t, "listen")?;
         let span = s.span.clone();
-        let Some(addr) = self.read(s, "listen", "an address and a port like \"127.0.0.1:8514\"", |s| s.parse::<SocketAddr>().ok()) else { return };
-        if is_public(addr) && !insecure {
+        let addr = self.read(s, "listen", "an address and a port like \"127.0.0.1:8514\"", |s| s.parse::<SocketAddr>().ok())?;
+        if is_public(addr) && !insecure && !encrypted {
             self.say(
                 "V006",
                 span,
@@ -451,7 +467,7 @@ impl Reader<'_> {
                 Some("listen on 127.0.0.1, or write `insecure = true` beside it if the network in between is your own".into()),
             );
         }
-        *to = addr;
+        Some(addr)
     }
 
     fn config(&mut self, root: &Table<'_>) -> Config {
@@ -562,8 +578,11 @@ impl Reader<'_> {
                 "body_bytes",
                 "bodies_bytes",
                 "connections",
+                "connections_per_sender",
+                "connection_bytes",
                 "http_connections",
                 "idle",
+                "handshake_timeout",
                 "header_timeout",
                 "body_timeout",
                 "udp_buffer_bytes",
@@ -576,8 +595,11 @@ impl Reader<'_> {
         self.size(t, "body_bytes", 1 << 10..(1 << 30) + 1, &mut l.body_bytes);
         self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);
         self.size(t, "connections", 1..1_000_001, &mut l.connections);
+        self.size(t, "connections_per_sender", 1..1_000_001, &mut l.connections_per_sender);
+        self.size(t, "connection_bytes", 64 << 10..(16 << 30) + 1, &mut l.connection_bytes);
         self.size(t, "http_connections", 1..1_000_001, &mut l.http_connections);
         self.time(t, "idle", &mut l.idle);
+        self.time(t, "handshake_timeout", &mut l.handshake_timeout);
         self.time(t, "header_timeout", &mut l.header_timeout);
         self.time(t, "body_timeout", &mut l.body_timeout);
         self.size(t, "udp_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.udp_buffer_bytes);
@@ -605,7 +627,7 @@ mod tests {
         let (c, found) = read("vigild.toml", "");
         assert_eq!(found, []);
         assert_eq!((c.http, c.sources.len(), c.limits), (HTTP, 2, Limits::default()));
-        assert_eq!(c.sources[0].kind, Kind::Syslog(source::syslog::Syslog { listen: SYSLOG, udp: true, tcp: true }));
+        assert_eq!(c.sources[0].kind, Kind::Syslog(source::syslog::Syslog::default()));
     }
 
     #[test]

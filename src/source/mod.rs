@@ -3,11 +3,14 @@
 //! What can be told to wait waits when the queue is full (files, connections, standard input), HTTP answers 429, and
 //! datagrams are dropped, counted.
 
+pub mod connection;
 pub mod file;
 pub mod frame;
 pub mod http;
+pub mod relp;
 pub mod stdin;
 pub mod syslog;
+pub mod tls;
 
 use crate::config::{self, Kind, Limits};
 use crate::event::{Batch, Timestamp};
@@ -37,6 +40,8 @@ pub struct Intake {
     pub stop: watch::Receiver<bool>,
     /// Where the journal says that reading goes on.
     pub known: Arc<Known>,
+    /// Memory for what connections have begun.
+    pub budget: Arc<connection::Budget>,
 }
 
 /// What the journal knows of sources when they begin.
@@ -140,6 +145,7 @@ pub enum OpenError {
 pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
     match &config.kind {
         Kind::Syslog(c) => syslog::open(c, source, limits),
+        Kind::Relp(c) => relp::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
         Kind::File(_) | Kind::Http => Ok(Vec::new()),
     }

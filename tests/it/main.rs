@@ -3,6 +3,7 @@
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
+mod certificates;
 mod crashes;
 mod daemon;
 mod dashboard;
@@ -12,11 +13,18 @@ mod kill;
 mod load;
 mod memory;
 mod operation;
+mod process;
+mod received;
+mod relp;
 mod roundtrip;
 mod rsyslog;
 mod rules;
 mod samples;
 mod saved_state;
+mod sockets;
 mod store;
 mod streams;
+mod syslog_ng;
 mod tidy;
+mod tls;
+mod toxiproxy;

@@ -1,7 +1,9 @@
 //! `[[source]]`: one place where records come from. What is the same for every kind stands here; a kind has a file.
 
 pub mod file;
+pub mod relp;
 pub mod syslog;
+pub mod tls;
 
 use super::{Reader, Set, Table, near, net};
 use crate::event::Span;
@@ -38,6 +40,8 @@ pub enum Kind {
     File(file::File),
     /// Syslog.
     Syslog(syslog::Syslog),
+    /// RELP, which answers when records are stored.
+    Relp(relp::Relp),
     /// `POST /api/v1/ingest/…`.
     Http,
     /// Standard input.
@@ -45,7 +49,7 @@ pub enum Kind {
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 4] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("http", &[]), ("stdin", &[])];
+const KINDS: [(&str, &[&str]); 5] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("relp", relp::KEYS), ("http", &[]), ("stdin", &[])];
 /// What every kind has.
 const COMMON: [&str; 8] = ["name", "kind", "format", "zone", "lateness", "silent_after", "allow", "trusted_proxies"];
 const LATENESS: Span = Span::seconds(60);
@@ -57,6 +61,7 @@ impl Kind {
         match self {
             Kind::File(_) => "file",
             Kind::Syslog(_) => "syslog",
+            Kind::Relp(_) => "relp",
             Kind::Http => "http",
             Kind::Stdin => "stdin",
         }
@@ -118,6 +123,7 @@ impl Reader<'_> {
         let kind = match kind {
             "file" => Kind::File(self.file(t, at)),
             "syslog" => Kind::Syslog(self.syslog(t)),
+            "relp" => Kind::Relp(self.relp(t, at)?),
             "http" | "stdin" if before.iter().any(|s| s.kind.name() == kind) => {
                 self.say("V007", at, format!("there is another source of kind {kind}"), "one is all there can be", None);
                 return None;
