@@ -51,7 +51,7 @@ pub struct SourceMetrics {
     pub late: Counter,
     /// Events whose clock ran ahead.
     pub ahead: Counter,
-    /// Connections that were not taken, or files not followed, since the limit is reached or the sender not allowed.
+    /// Connections not taken and files not followed, since the limit is reached or the sender not allowed; bodies not proved.
     pub refused: Counter,
     /// Connections that were closed since they said nothing, or files that were cut short by their writer.
     pub cut_off: Counter,
@@ -92,6 +92,10 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     /// Bytes set aside for HTTP bodies in flight.
     pub bodies_bytes: Gauge,
+    /// Idempotency keys that are remembered.
+    pub keys: Gauge,
+    /// Those that were forgotten for want of room before a day had passed.
+    pub keys_forgotten: Counter,
     /// Groups in the engine.
     pub groups: Gauge,
     /// What the groups are reckoned at.
@@ -126,7 +130,11 @@ impl Default for Metrics {
             truncated: add(&mut r, "vigild_records_truncated", "Records longer than the limit, cut, by source"),
             late: add(&mut r, "vigild_late_events", "Events that came after their window had closed, by source"),
             ahead: add(&mut r, "vigild_ahead_events", "Events more than 5 min ahead of their arrival, given its time, by source"),
-            refused: add(&mut r, "vigild_refused", "Connections and files not taken: a limit is reached or the sender not allowed, by source"),
+            refused: add(
+                &mut r,
+                "vigild_refused",
+                "Connections, files and webhooks not taken: a limit is reached, or the sender not allowed or not proved, by source",
+            ),
             cut_off: add(&mut r, "vigild_cut_off", "Connections closed for silence and files cut short by their writer, by source"),
             open: add(&mut r, "vigild_open", "Open connections and files, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
@@ -135,6 +143,8 @@ impl Default for Metrics {
             http_requests: add(&mut r, "vigild_http_requests", "HTTP requests answered, by status"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
+            keys: add(&mut r, "vigild_idempotency_keys", "Idempotency keys that are remembered"),
+            keys_forgotten: add(&mut r, "vigild_idempotency_keys_forgotten", "Idempotency keys forgotten within a day, since there were too many"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
             state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
             waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),

@@ -10,7 +10,8 @@ use crate::pipeline::brain::{Brain, Loaded};
 use crate::pipeline::output::Lines;
 use crate::pipeline::{self, Queue, Source};
 use crate::rule;
-use crate::source::http::Ingest;
+use crate::source::http::hook::Hook;
+use crate::source::http::{Door, Way};
 use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -225,7 +226,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
     };
     let http_listener = syslog::bind_tcp(config.http).map_err(listen("HTTP", config.http))?;
     tracing::info!(http = %http_listener.local_addr().map_err(listen("HTTP", config.http))?, "listening");
-    let (mut sources, mut opened, mut watches, mut http) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let (mut sources, mut opened, mut watches, mut http, mut hooks) = (Vec::new(), Vec::new(), Vec::new(), None, BTreeMap::new());
     for s in &config.sources {
         let source = Arc::new(Source {
             name: s.name.clone(),
@@ -238,6 +239,7 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
         sources.push(source.clone());
         match &s.kind {
             Kind::Http => http = Some(source),
+            Kind::Hook(c) => drop(hooks.insert(s.name.clone(), Hook::open(c, source)?)),
             Kind::File(c) => watches.push((source, c.clone())),
             _ => opened.extend(source::open(s, source, &limits)?),
         }
@@ -250,8 +252,8 @@ async fn daemon(config: Config, loaded: Loaded, token: String, metrics: Arc<Metr
             .map(|n| (n.to_owned(), Format::named(n, &loaded.formats)))
             .chain([("auto".to_owned(), None)])
             .collect();
-        let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits };
+        let door = Door::new(intake.clone(), metrics.clone());
+        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), door, http: Way::new(source), hooks, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
     let (rules, counted) = (loaded.rules.rules.len(), sources.clone());

@@ -425,7 +425,7 @@ impl Framer {
 const ALERT: &[u8] = b"** Alert ";
 
 /// The last place at or before `max` where no character is split.
-fn whole(l: &[u8], max: usize) -> usize {
+pub(super) fn whole(l: &[u8], max: usize) -> usize {
     let mut n = max.min(l.len());
     while n > max.saturating_sub(3) && n < l.len() && l[n] & 0xc0 == 0x80 {
         n -= 1;
