@@ -3,9 +3,12 @@
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
+mod bulk;
 mod daemon;
 mod demo;
 mod diagnostics;
+mod hooks;
+mod ingest;
 mod memory;
 mod roundtrip;
 mod rsyslog;
