@@ -38,6 +38,10 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use trouble::Trouble;
 
+/// The head of a request has so many headers and bytes at most.
+const HEADERS: usize = 100;
+const HEAD: usize = 32 << 10;
+
 /// What is still missing before records are taken.
 #[derive(Debug, Default)]
 pub struct Missing(Mutex<Vec<&'static str>>);
@@ -89,7 +93,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
     let open = app.http.source().metrics.open.clone();
     let room = Arc::new(Semaphore::new(app.limits.http_connections));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(app.limits.header_timeout).max_buf_size(64 << 10);
+    http.timer(TokioTimer::new()).header_read_timeout(app.limits.header_timeout).max_buf_size(64 << 10).max_headers(HEADERS).max_header_size(HEAD);
     let stuck = app.limits.body_timeout;
     let router = router(app);
     let graceful = GracefulShutdown::new();
