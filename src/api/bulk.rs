@@ -2,9 +2,12 @@
 //!
 //! Parameters (`pipeline`, `refresh`, `filter_path`, …) are taken and mean nothing. A client's `_id` is given back and does not
 //! keep a document that comes twice from being stored twice. Where nothing can be stored, the whole request is refused.
+//!
+//! rsyslog's omelasticsearch gives up what is refused so, and sends again what is not answered at all. So it is not answered
+//! where it should come back later.
 
 use super::elastic::{self, JSON};
-use super::{App, Peer, Trouble, body};
+use super::{App, HangUp, Peer, Trouble, body};
 use crate::source::http::bulk::{Bulk, Item};
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
@@ -34,8 +37,20 @@ async fn take(State(app): State<Arc<App>>, Extension(Peer(peer)): Extension<Peer
             let took = begin.elapsed().as_millis();
             (StatusCode::OK, [(header::CONTENT_TYPE, JSON), elastic::PRODUCT], answer(&items, stored, took)).into_response()
         }
-        Err(t) => elastic::trouble(&t),
+        Err(t) => {
+            let mut answer = elastic::trouble(&t);
+            if t.is_passing() && is_omelasticsearch(&headers) {
+                answer.extensions_mut().insert(HangUp);
+            }
+            answer
+        }
     }
+}
+
+/// Whether a request looks as that module makes it: it does not say who it is, as all others do.
+fn is_omelasticsearch(headers: &HeaderMap) -> bool {
+    let is = |name, value: &str| headers.get(name).is_some_and(|v| v.as_bytes() == value.as_bytes());
+    !headers.contains_key(header::USER_AGENT) && is(header::ACCEPT, "*/*") && is(header::CONTENT_TYPE, "application/json; charset=utf-8")
 }
 
 async fn store(app: &App, index: Option<&str>, headers: &HeaderMap, body: Body) -> Result<(Vec<Item>, u64), Trouble> {

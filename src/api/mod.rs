@@ -30,6 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,7 +121,13 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
-            router.clone().oneshot(request)
+            let answer = router.clone().oneshot(request);
+            async {
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                // A service that fails ends its connection, and nothing is said.
+                let hangs_up = answer.extensions().get::<HangUp>().is_some();
+                if hangs_up { Err(io::Error::from(io::ErrorKind::ConnectionAborted)) } else { Ok(answer) }
+            }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
         let open = open.clone();
@@ -142,6 +149,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
 /// The address that a connection comes from: never one that a header names.
 #[derive(Clone, Copy)]
 struct Peer(IpAddr);
+
+/// In an answer: the connection is ended in its place.
+#[derive(Clone, Copy)]
+struct HangUp;
 
 fn router(app: Arc<App>) -> Router {
     Router::new()

@@ -70,12 +70,17 @@ impl Trouble {
         }
     }
 
+    /// Whether the same request can be taken a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Trouble::Refused(Refused::Busy | Refused::Full | Refused::Stopping))
+    }
+
     /// Adds the headers that tell a client what to do.
     pub fn advise(&self, mut r: Response) -> Response {
+        if self.is_passing() || *self == Trouble::Running {
+            r.headers_mut().insert(header::RETRY_AFTER, RETRY);
+        }
         match self {
-            Trouble::Refused(Refused::Busy | Refused::Full | Refused::Stopping) | Trouble::Running => {
-                r.headers_mut().insert(header::RETRY_AFTER, RETRY);
-            }
             Trouble::Refused(Refused::Coding) => {
                 r.headers_mut().insert(header::ACCEPT_ENCODING, CODINGS);
             }

@@ -246,8 +246,9 @@ where = 'event.action == "line"'
 metric = { name = "lines_total", kind = "counter", label_fields = { user = "{user.name}" }, max_series = 5000 }
 "#;
 
-/// Sends lines through the real rsyslog: how often each is stored, and how often each was handed on.
-fn omelasticsearch(faults: &'static [Fault]) -> Option<(Vec<usize>, BTreeMap<usize, usize>)> {
+/// Sends lines through the real rsyslog: how often each is stored, and how often each was handed on. A daemon that is busy
+/// has no memory for bodies at first.
+fn omelasticsearch(faults: &'static [Fault], busy: bool) -> Option<(Vec<usize>, BTreeMap<usize, usize>)> {
     if std::env::var("VIGILD_SKIP").is_ok_and(|s| s.split(',').any(|w| w == "rsyslog")) {
         return None;
     }
@@ -256,8 +257,15 @@ fn omelasticsearch(faults: &'static [Fault]) -> Option<(Vec<usize>, BTreeMap<usi
     let folder = tempfile::tempdir().expect("a folder");
     let rules = folder.path().join("rules.toml");
     fs::write(&rules, RULES).expect("written");
-    let config = "[[source]]\nkind = \"http\"\nformat = \"ecs\"\nlateness = \"200ms\"\n";
+    let config = "[[source]]\nkind = \"http\"\nformat = \"ecs\"\nlateness = \"200ms\"\n[limits]\nbody_bytes = 1000000\nbodies_bytes = 1000000\n";
     let mut d = Daemon::start(config, &["--rules", &rules.display().to_string()]);
+    let held = busy.then(|| {
+        let mut s = d.connect();
+        let head = format!("POST /_bulk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 1000000\r\n\r\n", d.token());
+        s.write_all(head.as_bytes()).expect("sent");
+        d.wait_metric("vigild_http_bodies_bytes", 1_000_000.0);
+        s
+    });
     let (network, at) = Network::start(d.http, faults);
     let dir = d.dir.path().display().to_string();
     let input = format!("{dir}/input.log");
@@ -278,6 +286,10 @@ fn omelasticsearch(faults: &'static [Fault]) -> Option<(Vec<usize>, BTreeMap<usi
     let mut c = Command::new(program);
     c.args(["-n", "-f", &file, "-i", &format!("{dir}/rsyslog.pid")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let rsyslog = Process(c.spawn().expect("rsyslogd starts"));
+    if let Some(body) = held {
+        d.wait("some have been refused", |d| d.get("/metrics").body.contains("vigild_http_requests_total{status=\"429\"}"));
+        drop(body);
+    }
     let stored = |d: &Daemon| -> Vec<usize> {
         let text = d.get("/metrics").body;
         let mut counts = vec![0; LINES];
@@ -308,7 +320,13 @@ fn omelasticsearch(faults: &'static [Fault]) -> Option<(Vec<usize>, BTreeMap<usi
 
 #[test]
 fn omelasticsearch_sends_every_line_once() {
-    let Some((stored, _)) = omelasticsearch(&[Fault::None]) else { return };
+    let Some((stored, _)) = omelasticsearch(&[], false) else { return };
+    assert_eq!(stored, vec![1; LINES]);
+}
+
+#[test]
+fn what_omelasticsearch_sends_while_there_is_no_room_comes_again() {
+    let Some((stored, _)) = omelasticsearch(&[], true) else { return };
     assert_eq!(stored, vec![1; LINES]);
 }
 
@@ -316,7 +334,7 @@ fn omelasticsearch_sends_every_line_once() {
 fn over_a_network_that_breaks_nothing_is_missing_and_only_what_was_sent_twice_is_there_twice() {
     use Fault::{AnswerLost, Half, Lost, None, Stall};
     let faults = &[Lost, None, AnswerLost, AnswerLost, None, Half, Stall, None, None, Lost, Half, Stall, AnswerLost, None, Stall];
-    let Some((stored, carried)) = omelasticsearch(faults) else { return };
+    let Some((stored, carried)) = omelasticsearch(faults, false) else { return };
     let missing: Vec<usize> = (0..LINES).filter(|i| stored[*i] == 0).collect();
     assert_eq!(missing, [0; 0]);
     let more: Vec<usize> = (0..LINES).filter(|i| stored[*i] > carried.get(i).copied().unwrap_or(0)).collect();
