@@ -61,7 +61,7 @@ pub struct SourceMetrics {
     pub late: Counter,
     /// Events whose clock ran ahead.
     pub ahead: Counter,
-    /// Connections that were not taken, or files not followed, since the limit is reached or the sender not allowed.
+    /// Connections not taken and files not followed, since the limit is reached or the sender not allowed; bodies not proved.
     pub refused: Counter,
     /// Connections that were closed since they said nothing or broke the protocol or a limit, or files that were cut short by
     /// their writer.
@@ -113,6 +113,10 @@ pub struct Metrics {
     pub bodies_bytes: Gauge,
     /// Bytes of records that connections have begun and not finished.
     pub connection_bytes: Gauge,
+    /// Idempotency keys that are remembered.
+    pub keys: Gauge,
+    /// Those that were forgotten for want of room before a day had passed.
+    pub keys_forgotten: Counter,
     /// Groups in the engine.
     pub groups: Gauge,
     /// What the groups are reckoned at.
@@ -152,7 +156,7 @@ impl Default for Metrics {
             refused: add(
                 &mut r,
                 "vigild_refused",
-                "Connections and files not taken: a limit is reached, or the sender not allowed or not proved, by source",
+                "Connections, files and webhooks not taken: a limit is reached, or the sender not allowed or not proved, by source",
             ),
             cut_off: add(
                 &mut r,
@@ -171,6 +175,8 @@ impl Default for Metrics {
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
             connection_bytes: add(&mut r, "vigild_connection_bytes", "Bytes of records that connections have begun and not finished"),
+            keys: add(&mut r, "vigild_idempotency_keys", "Idempotency keys that are remembered"),
+            keys_forgotten: add(&mut r, "vigild_idempotency_keys_forgotten", "Idempotency keys forgotten within a day, since there were too many"),
             groups: add(&mut r, "vigild_engine_groups", "Groups that the engine keeps"),
             state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
             waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),

@@ -1,38 +1,49 @@
-//! HTTP: ingest, alerts, `/metrics`, `/livez` and `/readyz`.
+//! HTTP: the ways in for records, alerts, `/metrics`, `/livez` and `/readyz`.
 //!
-//! `/metrics`, `/livez` and `/readyz` are for everybody who reaches the listener; everything else wants the token.
-//! Errors are `application/problem+json`. Connections are bounded in number; each has its time for a request's head,
-//! the first included, and for its body.
+//! `/metrics`, `/livez` and `/readyz` are for everybody who reaches the listener, webhooks have secrets of their own; everything
+//! else wants the token. Errors are `application/problem+json`, those of `_bulk` as Elasticsearch has them. Connections are
+//! bounded in number; each has its time for a request's head, the first included, and for its body.
 
 mod alerts;
+pub mod auth;
+mod body;
+mod bulk;
+mod elastic;
+mod hooks;
+mod ingest;
 pub mod token;
+mod trouble;
 
 use crate::config::Limits;
 use crate::metrics::{self, Metrics};
 use crate::parse::Format;
-use crate::source::http::{Ingest, Refused};
+use crate::source::http::hook::Hook;
+use crate::source::http::{Door, Way};
 use crate::source::{Intake, LINGER};
 use crate::store::Store;
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower::ServiceExt;
+use trouble::Trouble;
 
-/// A client that is told to come back later is told to wait so long.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
+/// The head of a request has so many headers and bytes at most.
+const HEADERS: usize = 100;
+const HEAD: usize = 32 << 10;
 
 /// What is still missing before records are taken.
 #[derive(Debug, Default)]
@@ -69,8 +80,12 @@ pub struct App {
     pub missing: Arc<Missing>,
     /// The alerts.
     pub store: Arc<Store>,
-    /// Takes records.
-    pub ingest: Ingest,
+    /// What all ways in share.
+    pub door: Door,
+    /// The source of kind http.
+    pub http: Way,
+    /// The sources of kind hook, by name.
+    pub hooks: BTreeMap<String, Hook>,
     /// The formats that can be named; `auto` recognises.
     pub formats: BTreeMap<String, Option<Format>>,
     /// The bounds.
@@ -79,21 +94,21 @@ pub struct App {
 
 /// Serves until the daemon stops, then lets requests that are being answered end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
-    let refused = app.ingest.source().metrics.refused.clone();
-    let open = app.ingest.source().metrics.open.clone();
+    let refused = app.http.source().metrics.refused.clone();
+    let open = app.http.source().metrics.open.clone();
     let room = Arc::new(Semaphore::new(app.limits.http_connections));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(app.limits.header_timeout).max_buf_size(64 << 10);
+    http.timer(TokioTimer::new()).header_read_timeout(app.limits.header_timeout).max_buf_size(64 << 10).max_headers(HEADERS).max_header_size(HEAD);
     let stuck = app.limits.body_timeout;
-    let service = TowerToHyperService::new(router(app));
+    let router = router(app);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             _ = intake.stopped() => break,
             a = listener.accept() => a,
         };
-        let socket = match accepted {
-            Ok((s, _)) => s,
+        let (socket, peer) = match accepted {
+            Ok(s) => s,
             Err(e) => {
                 tracing::warn!(error = %e, "an HTTP connection cannot be taken");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -106,7 +121,19 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
         };
         // A client that does not read its answer holds the connection no longer than one that does not send.
         drop(SockRef::from(&socket).set_tcp_user_timeout(Some(stuck)));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service.clone()));
+        let (router, peer) = (router.clone(), Peer(peer.ip().to_canonical()));
+        let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let answer = router.clone().oneshot(request);
+            async {
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                // A service that fails ends its connection, and nothing is said.
+                let hangs_up = answer.extensions().get::<HangUp>().is_some();
+                if hangs_up { Err(io::Error::from(io::ErrorKind::ConnectionAborted)) } else { Ok(answer) }
+            }
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
         let open = open.clone();
         tokio::spawn(async move {
             open.inc();
@@ -123,20 +150,29 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut intake: Intake) {
     let _ = tokio::time::timeout(LINGER, graceful.shutdown()).await;
 }
 
-/// What is for everybody; all other paths want the token, those that do not exist included.
-const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+/// The address that a connection comes from: never one that a header names.
+#[derive(Clone, Copy)]
+struct Peer(IpAddr);
+
+/// In an answer: the connection is ended in its place.
+#[derive(Clone, Copy)]
+struct HangUp;
 
 fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .route("/api/v1/ingest/{format}", post(ingest))
+        .route("/api/v1/ingest/{format}", post(ingest::post))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/hooks/{name}", post(hooks::post))
+        .route("/_bulk", post(bulk::post).put(bulk::post))
+        .route("/{index}/_bulk", post(bulk::post_to).put(bulk::post_to))
+        .merge(elastic::router())
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing under this path"))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"))
-        .layer(middleware::from_fn_with_state(app.clone(), authorize))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::authorize))
         .layer(middleware::from_fn_with_state(app.clone(), count))
         .with_state(app)
 }
@@ -154,23 +190,6 @@ async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if OPEN.contains(&request.uri().path()) {
-        return next.run(request).await;
-    }
-    let given = request.headers().get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    let token = match given.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token.trim_ascii(),
-        _ => b"",
-    };
-    if bool::from(token.ct_eq(app.token.as_bytes())) {
-        return next.run(request).await;
-    }
-    let mut r = problem(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the token of `admin.token` in the data directory");
-    r.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    r
-}
-
 async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.missing.list() {
         m if m.is_empty() => "ready\n".into_response(),
@@ -182,56 +201,11 @@ async fn scrape(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.text()).into_response()
 }
 
-async fn ingest(State(app): State<Arc<App>>, Path(name): Path<String>, headers: HeaderMap, body: Body) -> Response {
-    let Some(&format) = app.formats.get(&name) else {
-        let known: Vec<&str> = app.formats.keys().map(String::as_str).collect();
-        let mean = crate::config::near(&name, known.iter().copied()).map_or(String::new(), |n| format!("did you mean `{n}`? "));
-        return problem(StatusCode::NOT_FOUND, format!("there is no such format; {mean}known: {}", known.join(", ")));
+/// What was stored: how many records, and the numbers of the first and the last.
+fn answer(stored: Option<(u64, u64)>) -> Response {
+    let body = match stored {
+        Some((first, last)) => format!("{{\"accepted\":{},\"first\":{first},\"last\":{last}}}", last - first + 1),
+        None => "{\"accepted\":0}".to_owned(),
     };
-    let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => false,
-        Some(b"gzip" | b"x-gzip") => true,
-        Some(_) => return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the only `Content-Encoding` taken is gzip"),
-    };
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    match body_records(&app, &name, format, length, gzip, body).await {
-        Ok(n) => ([(header::CONTENT_TYPE, "application/json")], format!("{{\"accepted\":{n}}}")).into_response(),
-        Err(r) => r,
-    }
-}
-
-async fn body_records(app: &App, name: &str, format: Option<Format>, length: Option<u64>, gzip: bool, body: Body) -> Result<usize, Response> {
-    let memory = app.ingest.reserve(length, gzip).map_err(refuse)?;
-    let read = tokio::time::timeout(app.limits.body_timeout, to_bytes(body, app.limits.body_bytes)).await;
-    let body = match read {
-        Err(_) => {
-            let mut r = problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-            r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return Err(r);
-        }
-        Ok(Ok(b)) => b,
-        // A body that ends early has nobody left to tell.
-        Ok(Err(e)) if std::error::Error::source(&e).is_some_and(|s| s.to_string().contains("length limit")) => {
-            return Err(refuse(Refused::TooLarge(app.limits.body_bytes)));
-        }
-        Ok(Err(_)) => return Err(problem(StatusCode::BAD_REQUEST, "the body cannot be read")),
-    };
-    let taken = app.ingest.take(name, format, body.into(), gzip).await;
-    drop(memory);
-    taken.map_err(refuse)
-}
-
-fn refuse(why: Refused) -> Response {
-    let status = match why {
-        Refused::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::NotGzip(_) => StatusCode::BAD_REQUEST,
-        Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
-        Refused::Full => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let mut r = problem(status, format!("{why}; nothing was taken"));
-    if matches!(why, Refused::Busy | Refused::Stopping) {
-        r.headers_mut().insert(header::RETRY_AFTER, RETRY);
-    }
-    r
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -61,7 +61,8 @@ fn open(at: &At) -> Result<Journal, Failure> {
     if !dir.is_dir() {
         return Err(Failure::File(format!("there is no journal in {}", super::safe(&data.display().to_string()))));
     }
-    let options = config::Config::default().journal.options();
+    let defaults = config::Config::default();
+    let options = defaults.journal.options(defaults.limits.idempotency_keys);
     let (journal, opened) = Journal::open(Arc::new(Real), &dir, options, || 0).map_err(|e| Failure::File(super::causes(&e)))?;
     for r in &opened.repairs {
         eprintln!("vigild: repaired: {r}");

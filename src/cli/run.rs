@@ -12,7 +12,8 @@ use crate::pipeline::sight::Sight;
 use crate::pipeline::spine::{self, StartError};
 use crate::pipeline::{Source, lines};
 use crate::source::connection::Budget;
-use crate::source::http::Ingest;
+use crate::source::http::hook::Hook;
+use crate::source::http::{Door, Way};
 use crate::source::{self, Intake, OpenError, file, syslog};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -230,7 +231,7 @@ async fn daemon(
     let listen = |source| OpenError::Listen { what: "HTTP".into(), addr: config.http.to_string(), source };
     let http_listener = syslog::bind_tcp(config.http).map_err(listen)?;
     tracing::info!(http = %http_listener.local_addr().map_err(listen)?, "listening");
-    let (all, mut sources, mut watches, mut http) = (Sources::default(), Vec::new(), Vec::new(), None);
+    let (all, mut sources, mut watches, mut http, mut hooks) = (Sources::default(), Vec::new(), Vec::new(), None, BTreeMap::new());
     for s in &config.sources {
         let source = Arc::new(Source {
             name: s.name.clone(),
@@ -245,6 +246,7 @@ async fn daemon(
         all.write().unwrap_or_else(PoisonError::into_inner).push(source.clone());
         match &s.kind {
             Kind::Http => http = Some(source),
+            Kind::Hook(c) => drop(hooks.insert(s.name.clone(), Hook::open(c, source)?)),
             Kind::File(c) => watches.push((source, c.clone())),
             _ => sources.extend(source::open(s, source, &limits)?),
         }
@@ -257,8 +259,9 @@ async fn daemon(
             .map(|n| (n.to_owned(), Format::named(n, &loaded.formats)))
             .chain([("auto".to_owned(), None)])
             .collect();
-        let ingest = Ingest::new(source, intake.clone(), metrics.bodies_bytes.clone());
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), ingest, formats, limits, store: opened.store.clone() };
+        let door = Door::new(intake.clone(), metrics.clone());
+        let store = opened.store.clone();
+        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), store, door, http: Way::new(source), hooks, formats, limits };
         tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
     }
     let (rules, counted) = (loaded.rules.rules.len(), all.clone());

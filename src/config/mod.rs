@@ -3,6 +3,7 @@
 //! In: the text of the file. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
 //! setting names (a format, a rule file) is looked up by those who own it; they complain with the span kept here.
 
+pub mod secret;
 pub mod source;
 
 pub use source::{Kind, Source};
@@ -78,6 +79,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// All HTTP bodies in flight.
     pub bodies_bytes: usize,
+    /// Idempotency keys that are remembered.
+    pub idempotency_keys: usize,
     /// Open connections of one listener.
     pub connections: usize,
     /// Those of them that come from one address, or from one /64 of IPv6.
@@ -109,6 +112,7 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
+            idempotency_keys: 100_000,
             connections: 256,
             connections_per_sender: 64,
             connection_bytes: 32 << 20,
@@ -146,26 +150,24 @@ pub struct Journal {
     pub min_free: Option<usize>,
     /// A segment is sealed at this size.
     pub segment_bytes: usize,
-    /// Idempotency keys that are remembered.
-    pub idempotency_keys: usize,
 }
 
 impl Default for Journal {
     fn default() -> Journal {
-        Journal { max_bytes: 4 << 30, max_age: None, min_free: None, segment_bytes: 64 << 20, idempotency_keys: 100_000 }
+        Journal { max_bytes: 4 << 30, max_age: None, min_free: None, segment_bytes: 64 << 20 }
     }
 }
 
 impl Journal {
-    /// What the journal is opened with, but for the free space that depends on the file system.
-    pub fn options(&self) -> journal::Options {
+    /// What the journal is opened with to know so many idempotency keys, but for the free space that depends on the file system.
+    pub fn options(&self, keys: usize) -> journal::Options {
         journal::Options {
             segment_bytes: self.segment_bytes as u64,
             max_bytes: self.max_bytes as u64,
             max_age: self.max_age.map(span),
             min_free: 0,
             floor_bytes: (self.max_bytes as u64 / 16).max(2 * self.segment_bytes as u64),
-            keys: self.idempotency_keys,
+            keys,
             ..journal::Options::default()
         }
     }
@@ -555,10 +557,9 @@ impl Reader<'_> {
     }
 
     fn journal(&mut self, t: &Table<'_>, j: &mut Journal) {
-        self.keys(t, "`[journal]`", &["max_bytes", "max_age", "min_free", "segment_bytes", "idempotency_keys"]);
+        self.keys(t, "`[journal]`", &["max_bytes", "max_age", "min_free", "segment_bytes"]);
         self.size(t, "segment_bytes", 1 << 20..(1 << 30) + 1, &mut j.segment_bytes);
         self.size(t, "max_bytes", 4 << 20..(1 << 50) + 1, &mut j.max_bytes);
-        self.size(t, "idempotency_keys", 1..1_000_001, &mut j.idempotency_keys);
         let (mut age, mut free) = (Duration::ZERO, 0);
         self.time(t, "max_age", &mut age);
         j.max_age = Some(age).filter(|a| !a.is_zero());
@@ -577,6 +578,7 @@ impl Reader<'_> {
                 "queue_bytes",
                 "body_bytes",
                 "bodies_bytes",
+                "idempotency_keys",
                 "connections",
                 "connections_per_sender",
                 "connection_bytes",
@@ -594,6 +596,7 @@ impl Reader<'_> {
         self.size(t, "queue_bytes", 1 << 10..(16 << 30) + 1, &mut l.queue_bytes);
         self.size(t, "body_bytes", 1 << 10..(1 << 30) + 1, &mut l.body_bytes);
         self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);
+        self.size(t, "idempotency_keys", 1..10_000_001, &mut l.idempotency_keys);
         self.size(t, "connections", 1..1_000_001, &mut l.connections);
         self.size(t, "connections_per_sender", 1..1_000_001, &mut l.connections_per_sender);
         self.size(t, "connection_bytes", 64 << 10..(16 << 30) + 1, &mut l.connection_bytes);
@@ -715,6 +718,40 @@ idle = "soon"
         let help: Vec<_> = read("vigild.toml", text).1.into_iter().filter_map(|d| d.help).collect();
         assert!(help.contains(&"did you mean `rules`?".to_owned()), "{help:?}");
         assert!(help.contains(&"did you mean `syslog`?".to_owned()), "{help:?}");
+    }
+
+    #[test]
+    fn a_hook_has_a_secret_that_stands_elsewhere() {
+        let kinds = |text: &str| {
+            let (c, found) = read("vigild.toml", text);
+            assert_eq!(found, [], "{text}");
+            c.sources.into_iter().filter_map(|s| if let Kind::Hook(h) = s.kind { Some((s.name, h)) } else { None }).collect::<Vec<_>>()
+        };
+        use secret::Secret;
+        use source::hook::{Hook, Signature};
+        let github = Hook { signature: Signature::Github, secret: Some(Secret::File("/etc/vigild/github".into())) };
+        assert_eq!(kinds("[[source]]\nkind=\"hook\"\nformat=\"github\"\nsecret={file=\"/etc/vigild/github\"}\n"), [("github".into(), github)]);
+        let sonar = Hook { signature: Signature::Hmac { header: "x-sonar".into() }, secret: Some(Secret::Env("SONAR".into())) };
+        let text = "[[source]]\nkind=\"hook\"\nname=\"sonar\"\nsecret={env=\"SONAR\"}\nsignature=\"hmac-sha256\"\nheader=\"X-Sonar\"\n";
+        assert_eq!(kinds(text), [("sonar".into(), sonar)]);
+        let harbor = Hook { signature: Signature::Token { header: "authorization".into() }, secret: Some(Secret::Credential("harbor".into())) };
+        assert_eq!(kinds("[[source]]\nkind=\"hook\"\nname=\"h\"\nsecret={credential=\"harbor\"}\n"), [("h".into(), harbor)]);
+        let open = Hook { signature: Signature::None, secret: None };
+        assert_eq!(kinds("[[source]]\nkind=\"hook\"\nname=\"falco\"\nsignature=\"none\"\n"), [("falco".into(), open)]);
+
+        let wrong = |rest: &str| complaints(&format!("[[source]]\nkind=\"hook\"\nname=\"x\"\n{rest}\n"));
+        assert_eq!(wrong("secret=\"s3cret\""), ["V010 \"s3cret\""]);
+        assert_eq!(wrong("secret={env=\"A\",file=\"b\"}"), ["V004 {env=\"A\",file=\"b\"}"]);
+        assert_eq!(wrong("secret={flie=\"b\"}"), ["V002 flie"]);
+        assert_eq!(wrong("secret={credential=\"../x\"}"), ["V005 \"../x\""]);
+        assert_eq!(wrong("secret=3"), ["V003 3"]);
+        assert_eq!(wrong(""), ["V004 [[source]]"]);
+        assert_eq!(wrong("signature=\"none\"\nsecret={env=\"A\"}"), ["V011 [[source]]"]);
+        assert_eq!(wrong("signature=\"hmac-sha256\"\nsecret={env=\"A\"}"), ["V004 [[source]]"]);
+        assert_eq!(wrong("signature=\"sha1\"\nsecret={env=\"A\"}"), ["V005 \"sha1\""]);
+        assert_eq!(wrong("header=\"not a header\"\nsecret={env=\"A\"}"), ["V005 \"not a header\""]);
+        let help = read("x", "[[source]]\nkind=\"hook\"\nsecret=\"s3cret\"\n").1.into_iter().find_map(|d| d.help).expect("a way out");
+        assert!(help.contains("file =") && !help.contains("s3cret"), "{help}");
     }
 
     #[test]

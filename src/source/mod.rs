@@ -141,13 +141,13 @@ pub enum OpenError {
 }
 
 /// Opens what a source of this configuration reads from; called inside the runtime. Files and HTTP are begun elsewhere, since
-/// all files are followed together and HTTP shares the listener of the API.
+/// all files are followed together and what comes by HTTP shares the listener of the API.
 pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
     match &config.kind {
         Kind::Syslog(c) => syslog::open(c, source, limits),
         Kind::Relp(c) => relp::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
-        Kind::File(_) | Kind::Http => Ok(Vec::new()),
+        Kind::File(_) | Kind::Http | Kind::Hook(_) => Ok(Vec::new()),
     }
 }
 

@@ -3,12 +3,15 @@
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
+mod bulk;
 mod certificates;
 mod crashes;
 mod daemon;
 mod dashboard;
 mod demo;
 mod diagnostics;
+mod hooks;
+mod ingest;
 mod kill;
 mod load;
 mod memory;

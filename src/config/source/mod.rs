@@ -1,6 +1,7 @@
 //! `[[source]]`: one place where records come from. What is the same for every kind stands here; a kind has a file.
 
 pub mod file;
+pub mod hook;
 pub mod relp;
 pub mod syslog;
 pub mod tls;
@@ -44,12 +45,15 @@ pub enum Kind {
     Relp(relp::Relp),
     /// `POST /api/v1/ingest/…`.
     Http,
+    /// `POST /hooks/NAME`.
+    Hook(hook::Hook),
     /// Standard input.
     Stdin,
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 5] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("relp", relp::KEYS), ("http", &[]), ("stdin", &[])];
+const KINDS: [(&str, &[&str]); 6] =
+    [("file", file::KEYS), ("syslog", syslog::KEYS), ("relp", relp::KEYS), ("http", &[]), ("hook", hook::KEYS), ("stdin", &[])];
 /// What every kind has.
 const COMMON: [&str; 8] = ["name", "kind", "format", "zone", "lateness", "silent_after", "allow", "trusted_proxies"];
 const LATENESS: Span = Span::seconds(60);
@@ -63,6 +67,7 @@ impl Kind {
             Kind::Syslog(_) => "syslog",
             Kind::Relp(_) => "relp",
             Kind::Http => "http",
+            Kind::Hook(_) => "hook",
             Kind::Stdin => "stdin",
         }
     }
@@ -119,7 +124,9 @@ impl Reader<'_> {
         let known: Vec<&'static str> = COMMON.iter().chain(own).copied().collect();
         self.keys(t, &format!("a `[[source]]` of kind {}", if kind.is_empty() { "?" } else { kind }), &known);
 
-        let name = self.source_name(before, t, &at, kind);
+        // A hook goes by its format, `/hooks/github`, where it has no name.
+        let format = t.get("format").and_then(|f| f.get_ref().as_str());
+        let name = self.source_name(before, t, &at, if kind == "hook" { format.unwrap_or(kind) } else { kind });
         let kind = match kind {
             "file" => Kind::File(self.file(t, at)),
             "syslog" => Kind::Syslog(self.syslog(t)),
@@ -129,6 +136,7 @@ impl Reader<'_> {
                 return None;
             }
             "http" => Kind::Http,
+            "hook" => Kind::Hook(self.hook(t, at)),
             "stdin" => Kind::Stdin,
             _ => return None,
         };
@@ -144,8 +152,8 @@ impl Reader<'_> {
         Some(s)
     }
 
-    /// The name of a source, its kind where it has none.
-    fn source_name(&mut self, before: &[Source], t: &Table<'_>, at: &std::ops::Range<usize>, kind: &str) -> String {
+    /// The name of a source, or what it goes by where it has none.
+    fn source_name(&mut self, before: &[Source], t: &Table<'_>, at: &std::ops::Range<usize>, otherwise: &str) -> String {
         let name = self.str(t, "name");
         if let Some(n) = &name
             && (n.value.is_empty() || n.value.len() > 64 || !n.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
@@ -153,7 +161,7 @@ impl Reader<'_> {
             self.say("V005", n.span.clone(), "`name` must be 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`".into(), "not such a name", None);
         }
         let span = name.as_ref().map_or(at.clone(), |n| n.span.clone());
-        let name = name.map_or(kind.to_owned(), |n| n.value.to_owned());
+        let name = name.map_or(otherwise.to_owned(), |n| n.value.to_owned());
         if before.iter().any(|s| s.name == name) {
             let help = "give each `[[source]]` a `name` of its own";
             self.say("V007", span, format!("there is another source with the name `{name}`"), "a second one of that name", Some(help.into()));
