@@ -205,6 +205,18 @@ pub struct Inbox {
     bytes: usize,
 }
 
+#[cfg(test)]
+impl Inbox {
+    /// The next chunk that waits.
+    pub(crate) fn chunk(&mut self) -> Option<Chunk> {
+        loop {
+            if let Message::Chunk(c, _) = self.rx.try_recv().ok()? {
+                return Some(c);
+            }
+        }
+    }
+}
+
 /// The loop of the engine's thread: takes what comes until it is told to stop, then writes what is left to write.
 ///
 /// Open windows stay open: the end of the process is not the end of the input.
