@@ -6,6 +6,7 @@
 pub mod file;
 pub mod frame;
 pub mod http;
+pub mod journald;
 pub mod stdin;
 pub mod syslog;
 
@@ -46,6 +47,8 @@ pub struct Known {
     pub files: Vec<FilePosition>,
     /// Next offsets of Kafka partitions.
     pub offsets: Vec<KnownOffset>,
+    /// Cursors of systemd's journal.
+    pub cursors: Vec<KnownCursor>,
     /// Idempotency keys, the oldest first.
     pub keys: Vec<KnownKey>,
 }
@@ -61,6 +64,15 @@ pub struct KnownOffset {
     pub partition: i32,
     /// The next offset to read.
     pub next: i64,
+}
+
+/// Where a source of systemd's journal goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCursor {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// The cursor of the last entry that was taken.
+    pub cursor: Arc<str>,
 }
 
 /// A request that has been stored under a key.
@@ -119,6 +131,7 @@ pub enum OpenError {
 pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
     match &config.kind {
         Kind::Syslog(c) => syslog::open(c, source, limits),
+        Kind::Journald(c) => journald::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
         Kind::File(_) | Kind::Http => Ok(Vec::new()),
     }

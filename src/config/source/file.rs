@@ -34,14 +34,18 @@ impl Reader<'_> {
         if paths.is_empty() && t.get("path").is_none_or(|v| v.get_ref().is_array()) {
             self.say("V004", at, "a source of kind file must have a `path`".into(), "no path here", None);
         }
+        let mut older = Duration::ZERO;
+        self.time(t, "ignore_older", &mut older);
+        File { paths, from: self.start(t), ignore_older: Some(older).filter(|o| !o.is_zero()) }
+    }
+
+    /// Where reading begins.
+    pub(super) fn start(&mut self, t: &Table<'_>) -> Start {
         let start = |s: &str| match s {
             "begin" => Some(Start::Begin),
             "end" => Some(Start::End),
             _ => None,
         };
-        let from = self.read_at(t, "from", "\"begin\" or \"end\"", start).unwrap_or_default();
-        let mut older = Duration::ZERO;
-        self.time(t, "ignore_older", &mut older);
-        File { paths, from, ignore_older: Some(older).filter(|o| !o.is_zero()) }
+        self.read_at(t, "from", "\"begin\" or \"end\"", start).unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! `[[source]]`: one place where records come from. What is the same for every kind stands here; a kind has a file.
 
 pub mod file;
+pub mod journald;
 pub mod syslog;
 
 use super::{Reader, Set, Table, near, net};
@@ -36,6 +37,8 @@ pub struct Source {
 pub enum Kind {
     /// Files, followed.
     File(file::File),
+    /// The journal of systemd.
+    Journald(journald::Journald),
     /// Syslog.
     Syslog(syslog::Syslog),
     /// `POST /api/v1/ingest/…`.
@@ -45,7 +48,7 @@ pub enum Kind {
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 4] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("http", &[]), ("stdin", &[])];
+const KINDS: [(&str, &[&str]); 5] = [("file", file::KEYS), ("journald", journald::KEYS), ("syslog", syslog::KEYS), ("http", &[]), ("stdin", &[])];
 /// What every kind has.
 const COMMON: [&str; 8] = ["name", "kind", "format", "zone", "lateness", "silent_after", "allow", "trusted_proxies"];
 const LATENESS: Span = Span::seconds(60);
@@ -56,6 +59,7 @@ impl Kind {
     pub fn name(&self) -> &'static str {
         match self {
             Kind::File(_) => "file",
+            Kind::Journald(_) => "journald",
             Kind::Syslog(_) => "syslog",
             Kind::Http => "http",
             Kind::Stdin => "stdin",
@@ -117,6 +121,7 @@ impl Reader<'_> {
         let name = self.source_name(before, t, &at, kind);
         let kind = match kind {
             "file" => Kind::File(self.file(t, at)),
+            "journald" => Kind::Journald(self.journald(t)),
             "syslog" => Kind::Syslog(self.syslog(t)),
             "http" | "stdin" if before.iter().any(|s| s.kind.name() == kind) => {
                 self.say("V007", at, format!("there is another source of kind {kind}"), "one is all there can be", None);

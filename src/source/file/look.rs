@@ -331,7 +331,7 @@ impl Follow<'_> {
             *n = at.max(*n);
         };
         // One that has been emptied is as new as it can be, and nothing is known of what it holds.
-        for t in self.tails.iter().filter(|t| t.offset > 0) {
+        for t in self.tails.iter().filter(|t| t.offset > 0 || !t.order.0) {
             know(&t.stream.source, &t.stream.name, t.written);
         }
         let mut new = Vec::new();
@@ -465,7 +465,7 @@ impl Follow<'_> {
         let opened = content::open(&found.path).and_then(|(file, m)| Ok((Content::new(file)?, m)));
         let (content, m) = match opened {
             // Another has come in between; the next look sees which.
-            Ok((_, m)) if (m.dev(), m.ino()) != found.inode => return None,
+            Ok((c, m)) if (m.dev(), m.ino()) != found.inode || !c.head().starts_with(head) => return None,
             Ok(o) => o,
             Err(e) => {
                 self.refuse(failing, source, &found.path, &e.to_string());
@@ -474,6 +474,7 @@ impl Follow<'_> {
         };
         let stream = self.stream(source, from.map_or(&*found.base, |p| &*p.path));
         let framer = Framer::new(source.format, self.intake.limits.record_bytes);
+        let head = content.head();
         let tail = Tail::new(stream, content, &m, head, from, framer, found.order);
         let after = |t: &Tail| Arc::ptr_eq(&t.stream, &tail.stream) && t.order > tail.order;
         let i = self.tails.iter().position(after).unwrap_or(self.tails.len());

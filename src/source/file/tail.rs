@@ -61,10 +61,16 @@ pub struct Tail {
 
 impl Tail {
     /// A file that is read from its beginning, or from a position on.
-    pub fn new(stream: Arc<Stream>, content: Content, m: &Metadata, head: &[u8], from: Option<&FilePosition>, framer: Framer, order: Order) -> Tail {
+    pub fn new(
+        stream: Arc<Stream>,
+        content: Content,
+        m: &Metadata,
+        head: Vec<u8>,
+        from: Option<&FilePosition>,
+        framer: Framer,
+        order: Order,
+    ) -> Tail {
         let (base, skip) = from.map_or((0, 0), |p| (p.offset, p.skip));
-        let known = from.map_or(0, |p| (p.head_len as u64).max(p.offset)).min(HEAD as u64) as usize;
-        let head = head[..known.min(head.len())].to_vec();
         let mut last = Vec::new();
         if content.packing == Packing::Plain && base > 0 {
             last = vec![0; LAST.min(base as usize)];
@@ -106,7 +112,7 @@ impl Tail {
         self.last.clear();
     }
 
-    /// Its first bytes, as far as they have been read.
+    /// Its first bytes, as far as there were any when it was opened or read.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
@@ -144,7 +150,8 @@ impl Tail {
     /// Takes note of bytes that were read at `offset`.
     pub fn read(&mut self, bytes: &[u8]) {
         if self.head.len() < HEAD {
-            let at = (self.head.len() as u64 - self.offset.min(self.head.len() as u64)) as usize;
+            // Some may have been seen before they were read.
+            let at = (self.head.len() as u64).saturating_sub(self.offset) as usize;
             let new = bytes.get(at..).unwrap_or_default();
             self.head.extend_from_slice(&new[..new.len().min(HEAD - self.head.len())]);
             self.hash = hash(&self.head);
