@@ -6,6 +6,7 @@
 mod daemon;
 mod demo;
 mod diagnostics;
+mod logrotate;
 mod memory;
 mod roundtrip;
 mod rsyslog;

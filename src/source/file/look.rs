@@ -78,6 +78,31 @@ impl Candidate {
     }
 }
 
+/// An open file that may have begun again since the last look.
+struct Renewed {
+    /// Its place among the open ones.
+    tail: usize,
+    /// When it had been written at the last look: copies of what it was are younger.
+    before: Timestamp,
+    /// Whether it surely is not what was read of it; else it was empty then, and may have been so again.
+    cut: bool,
+}
+
+/// When what is known of each source and path was last written.
+#[derive(Default)]
+struct Newest(HashMap<(String, String), Timestamp>);
+
+impl Newest {
+    fn know(&mut self, source: &Source, base: &str, at: Timestamp) {
+        let n = self.0.entry((source.name.clone(), base.to_owned())).or_insert(at);
+        *n = at.max(*n);
+    }
+
+    fn of(&self, source: &Source, base: &str) -> Timestamp {
+        self.0.get(&(source.name.clone(), base.to_owned())).copied().unwrap_or(Timestamp::MIN)
+    }
+}
+
 impl Follow<'_> {
     /// Looks for new, renamed, shortened and grown files.
     pub fn look(&mut self) {
@@ -85,13 +110,17 @@ impl Follow<'_> {
         let mut failing = BTreeSet::new();
         let mut found = self.list(&mut failing);
         let mut beside = Beside::new(self.intake.limits.directory_entries);
-        let cut = self.refresh(&found);
-        for (source, path) in self.to_scan(&found, &cut, first) {
+        let renewed = self.refresh(&found);
+        for (source, path) in self.to_scan(&found, &renewed, first) {
             self.scan(&source, &path, &mut beside, &mut found);
         }
-        self.cut_short(cut, &found);
+        let mut newest = Newest::default();
+        for r in &renewed {
+            newest.know(&self.tails[r.tail].stream.source, &self.tails[r.tail].stream.name, r.before);
+        }
+        self.cut_short(renewed, &found);
         let new = self.candidates(found, &mut failing);
-        self.take_in(new, &mut failing);
+        self.take_in(new, newest, &mut failing);
         self.fresh.clear();
         for i in (0..self.tails.len()).rev() {
             if self.is_over(i) {
@@ -169,9 +198,9 @@ impl Follow<'_> {
     }
 
     /// Looks at the open files; gives those that have been emptied or written anew.
-    fn refresh(&mut self, found: &[Found]) -> Vec<usize> {
+    fn refresh(&mut self, found: &[Found]) -> Vec<Renewed> {
         let named: HashMap<Inode, &Found> = found.iter().map(|f| (f.inode, f)).collect();
-        let mut cut = Vec::new();
+        let mut all: Vec<Renewed> = Vec::new();
         for i in 0..self.tails.len() {
             let t = &mut self.tails[i];
             let Ok(m) = t.content.file.metadata() else { continue };
@@ -185,15 +214,15 @@ impl Follow<'_> {
                 t.retired = Some(clock::monotonic());
             }
             let failed = std::mem::take(&mut t.failed);
-            if (changed || failed) && !t.is_same(t.offset) {
-                cut.push(i);
+            let cut = (changed || failed) && !t.is_same(t.offset);
+            if cut || changed && t.head().is_empty() {
+                all.push(Renewed { tail: i, before: t.written, cut });
             }
             (t.size, t.written) = (size, at);
             if changed && t.broken.is_some_and(|b| b.elapsed() >= self.pace.settled) {
                 (t.broken, t.whole) = (None, false);
             }
-            if t.fed.is_some_and(|f| f.elapsed() >= self.pace.idle) && t.content.packing == Packing::Plain && t.offset >= t.size && !cut.contains(&i)
-            {
+            if t.fed.is_some_and(|f| f.elapsed() >= self.pace.idle) && t.content.packing == Packing::Plain && t.offset >= t.size && !cut {
                 self.end_records(i, Framer::idle);
             }
             let t = &self.tails[i];
@@ -201,7 +230,7 @@ impl Follow<'_> {
                 self.fall_behind(i);
             }
         }
-        cut
+        all
     }
 
     /// Whether a file is done with.
@@ -217,7 +246,7 @@ impl Follow<'_> {
     }
 
     /// The paths beside which there may be files to read that no glob names.
-    fn to_scan(&self, found: &[Found], cut: &[usize], first: bool) -> Vec<(Arc<Source>, String)> {
+    fn to_scan(&self, found: &[Found], renewed: &[Renewed], first: bool) -> Vec<(Arc<Source>, String)> {
         let mut all: Vec<(Arc<Source>, String)> = Vec::new();
         if first {
             for (source, _) in &self.watches {
@@ -226,7 +255,7 @@ impl Follow<'_> {
             }
             return all;
         }
-        all.extend(cut.iter().map(|&i| (self.tails[i].stream.source.clone(), self.tails[i].stream.name.clone())));
+        all.extend(renewed.iter().map(|r| &self.tails[r.tail].stream).map(|s| (s.source.clone(), s.name.clone())));
         for f in found.iter().filter(|f| f.is_current() && !self.is_open(f) && !self.is_passed(f)) {
             let had = self.tails.iter().any(|t| t.stream.name == f.base && Arc::ptr_eq(&t.stream.source, &f.source));
             if had || self.past.has_path(&f.source.name, &f.base) {
@@ -259,11 +288,11 @@ impl Follow<'_> {
     }
 
     /// Files that have been emptied or written anew begin again; what was not read of them is sought in a copy later.
-    fn cut_short(&mut self, cut: Vec<usize>, found: &[Found]) {
-        for i in cut {
+    fn cut_short(&mut self, renewed: Vec<Renewed>, found: &[Found]) {
+        for i in renewed.into_iter().filter(|r| r.cut).map(|r| r.tail) {
             let t = &self.tails[i];
             let copy = |f: &&Found| {
-                let fits = !f.is_current() && f.inode != t.inode && f.base == t.stream.name && Arc::ptr_eq(&f.source, &t.stream.source);
+                let fits = !f.is_current() && !self.is_open(f) && f.base == t.stream.name && Arc::ptr_eq(&f.source, &t.stream.source);
                 let content = || content::open(&f.path).and_then(|(file, _)| Content::new(file)).ok();
                 fits && content().is_some_and(|c| c.head().starts_with(t.head()) && (c.packing != Packing::Plain || f.len >= t.offset))
             };
@@ -323,16 +352,10 @@ impl Follow<'_> {
     }
 
     /// Takes in what was found: goes on, passes by, or begins.
-    fn take_in(&mut self, all: Vec<Candidate>, failing: &mut BTreeSet<PathBuf>) {
-        // When what is known of each path was last written.
-        let mut newest: HashMap<(String, String), Timestamp> = HashMap::new();
-        let mut know = |source: &Source, base: &str, at: Timestamp| {
-            let n = newest.entry((source.name.clone(), base.to_owned())).or_insert(at);
-            *n = at.max(*n);
-        };
+    fn take_in(&mut self, all: Vec<Candidate>, mut newest: Newest, failing: &mut BTreeSet<PathBuf>) {
         // One that has been emptied is as new as it can be, and nothing is known of what it holds.
         for t in self.tails.iter().filter(|t| t.offset > 0 || !t.order.0) {
-            know(&t.stream.source, &t.stream.name, t.written);
+            newest.know(&t.stream.source, &t.stream.name, t.written);
         }
         let mut new = Vec::new();
         for mut c in all {
@@ -341,7 +364,7 @@ impl Follow<'_> {
             if c.place.is_none() {
                 if let Some(of) = self.copied(&c) {
                     self.pass(&c.found, Some(of));
-                    know(&source, &base, at);
+                    newest.know(&source, &base, at);
                     continue;
                 }
                 c.place = self.past.same_content(&source.name, &c.found.path, &c.head, c.len());
@@ -349,7 +372,7 @@ impl Follow<'_> {
             }
             match c.place.take() {
                 Some(place) => {
-                    know(&source, &base, at);
+                    newest.know(&source, &base, at);
                     self.go_on(c, place, adopted, failing);
                 }
                 None => new.push(c),
@@ -358,9 +381,7 @@ impl Follow<'_> {
         // Those that are being written first: the others may be copies of them. The order of reading does not hang on it.
         new.sort_by_key(|c| !c.found.is_current());
         for c in new {
-            let key = (c.found.source.name.clone(), c.found.base.clone());
-            let since = newest.get(&key).copied().unwrap_or(Timestamp::MIN);
-            if c.found.watch.is_none() && c.found.written < since {
+            if c.found.watch.is_none() && c.found.written < newest.of(&c.found.source, &c.found.base) {
                 self.pass(&c.found, None);
             } else if let Some(of) = self.copied(&c) {
                 self.pass(&c.found, Some(of));

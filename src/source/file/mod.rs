@@ -202,7 +202,9 @@ impl<'a> Follow<'a> {
                 return self.catch_up(i);
             }
             Err(e) => {
-                tracing::warn!(file = %t.stream.name, error = %e, "cannot be read");
+                if !std::mem::replace(&mut t.complained, true) {
+                    tracing::warn!(file = %t.stream.name, error = %e, "cannot be read");
+                }
                 0
             }
         };

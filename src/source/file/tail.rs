@@ -47,6 +47,8 @@ pub struct Tail {
     pub fed: Option<Instant>,
     /// It could not be read; the next look tries again.
     pub failed: bool,
+    /// Whether that has been told.
+    pub complained: bool,
     /// The end of a compressed file has been reached.
     pub whole: bool,
     /// Since when a compressed file could not be decompressed any further.
@@ -95,6 +97,7 @@ impl Tail {
             order,
             fed: None,
             failed: false,
+            complained: false,
             whole: false,
             broken: None,
             behind: false,
@@ -159,6 +162,7 @@ impl Tail {
         self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(LAST)..]);
         self.last.drain(..self.last.len().saturating_sub(LAST));
         self.offset += bytes.len() as u64;
+        self.complained = false;
         self.fed = Some(clock::monotonic());
     }
 

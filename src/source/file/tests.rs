@@ -1,5 +1,8 @@
 //! The follower against a journal that keeps records and positions together, is killed at any moment, and gives them back.
 
+// Rotation takes time, and a seed is asked for by name.
+#![allow(clippy::disallowed_methods)]
+
 use super::*;
 use crate::config::Limits;
 use crate::config::source::file::{File, Start};
@@ -237,7 +240,7 @@ fn rotate(dir: &Path, how: Rotation, day: &mut u32) {
 fn nothing_is_lost_or_repeated_at_a_rotation_of_any_kind() {
     for globs in [&["a.log"][..], &["a.log*"]] {
         for how in ROTATIONS {
-            for running in [true, false] {
+            for (running, end) in [(true, "\n"), (true, ""), (false, "\n"), (false, "")] {
                 let mut r = Rig::new(globs);
                 let dir = r.dir.path().to_owned();
                 let append = |text: &str| {
@@ -252,7 +255,7 @@ fn nothing_is_lost_or_repeated_at_a_rotation_of_any_kind() {
                 if running {
                     r.live(usize::MAX, |l| {
                         l.read();
-                        append("3\n4\n");
+                        append(&format!("3\n4{end}"));
                         rotate(&dir, how, &mut 0);
                         append("5\n");
                         l.read();
@@ -261,7 +264,7 @@ fn nothing_is_lost_or_repeated_at_a_rotation_of_any_kind() {
                     });
                 } else {
                     r.read();
-                    append("3\n4");
+                    append(&format!("3\n4{end}"));
                     rotate(&dir, how, &mut 0);
                     append("5\n");
                     r.read();
@@ -269,6 +272,10 @@ fn nothing_is_lost_or_repeated_at_a_rotation_of_any_kind() {
                 }
                 r.read();
                 r.read();
+                if end.is_empty() {
+                    // It may still be finished, so the new file does not wait for it.
+                    r.journal.records.sort();
+                }
                 assert_eq!(r.journal.records, ["1", "2", "3", "4", "5", "6"], "{globs:?} {how:?} while it ran: {running}");
                 assert!(r.journal.streams.iter().all(|s| s.ends_with("/a.log")), "{:?}", r.journal.streams);
             }
