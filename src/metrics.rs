@@ -68,6 +68,8 @@ pub struct SourceMetrics {
     pub cut_off: Counter,
     /// Open connections or files.
     pub open: Gauge,
+    /// Bytes of files that have not been read yet; of compressed ones, compressed.
+    pub lag_bytes: Gauge,
     dropped: [Counter; 4],
 }
 
@@ -95,6 +97,7 @@ pub struct Metrics {
     refused: Family<Labels, Counter>,
     cut_off: Family<Labels, Counter>,
     open: Family<Labels, Gauge>,
+    lag_bytes: Family<Labels, Gauge>,
     dropped: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
     evictions: Family<Labels, Counter>,
@@ -164,6 +167,7 @@ impl Default for Metrics {
                 "Connections closed for silence, a limit or a broken protocol, and files cut short by their writer, by source",
             ),
             open: add(&mut r, "vigild_open", "Open connections and files, by source"),
+            lag_bytes: add(&mut r, "vigild_source_lag_bytes", "Bytes of files not read yet, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
@@ -211,6 +215,7 @@ impl Metrics {
             refused: get(&self.refused),
             cut_off: get(&self.cut_off),
             open: self.open.get_or_create(&l).clone(),
+            lag_bytes: self.lag_bytes.get_or_create(&l).clone(),
             dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }
     }

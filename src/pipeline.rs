@@ -264,6 +264,18 @@ pub struct Inbox {
     full: Arc<AtomicBool>,
 }
 
+#[cfg(test)]
+impl Inbox {
+    /// The next chunk that waits.
+    pub(crate) fn chunk(&mut self) -> Option<Chunk> {
+        loop {
+            if let Message::Chunk(c) = self.rx.try_recv().ok()?.0 {
+                return Some(*c);
+            }
+        }
+    }
+}
+
 impl Inbox {
     /// Says to those who send whether the disk is full.
     pub fn set_full(&self, yes: bool) {

@@ -101,6 +101,10 @@ pub struct Limits {
     pub udp_buffer_bytes: usize,
     /// Files that one source follows.
     pub files: usize,
+    /// Entries of directories that one source looks at when it looks for files.
+    pub directory_entries: usize,
+    /// Content of one compressed file.
+    pub unpacked_bytes: usize,
     /// Alerts that wait for a full disk or a blocked reader.
     pub alert_buffer_bytes: usize,
 }
@@ -123,6 +127,8 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             udp_buffer_bytes: 8 << 20,
             files: 1000,
+            directory_entries: 100_000,
+            unpacked_bytes: 16 << 30,
             alert_buffer_bytes: 16 << 20,
         }
     }
@@ -589,6 +595,8 @@ impl Reader<'_> {
                 "body_timeout",
                 "udp_buffer_bytes",
                 "files",
+                "directory_entries",
+                "unpacked_bytes",
                 "alert_buffer_bytes",
             ],
         );
@@ -607,6 +615,8 @@ impl Reader<'_> {
         self.time(t, "body_timeout", &mut l.body_timeout);
         self.size(t, "udp_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.udp_buffer_bytes);
         self.size(t, "files", 1..100_001, &mut l.files);
+        self.size(t, "directory_entries", 1..100_000_001, &mut l.directory_entries);
+        self.size(t, "unpacked_bytes", 1 << 10..(1 << 50) + 1, &mut l.unpacked_bytes);
         self.size(t, "alert_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.alert_buffer_bytes);
     }
 }

@@ -89,6 +89,13 @@ pub enum Mark {
         /// The next offset to read.
         next: i64,
     },
+    /// The cursor of the last entry taken from systemd's journal.
+    Cursor {
+        /// The source's name.
+        source: Arc<str>,
+        /// The cursor.
+        cursor: Arc<str>,
+    },
     /// The idempotency key of a request.
     Key {
         /// Whose key it is: the path and the token it came with.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 const TEXT: usize = 32 << 20;
 /// Partitions of Kafka.
 const PARTITIONS: usize = 10_000;
+/// Sources with a cursor.
+const CURSORS: usize = 1000;
 
 /// What is known of a request that came with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub struct State {
     files_text: usize,
     kafka: BTreeMap<Partition, (u64, i64)>,
     by_touch: BTreeMap<u64, Partition>,
+    cursors: BTreeMap<Arc<str>, (u64, Arc<str>)>,
     keys: HashMap<Scoped, (u64, Answer)>,
     by_age: BTreeMap<u64, Scoped>,
     keys_text: usize,
@@ -75,6 +78,7 @@ struct Wire {
     latest: Option<i64>,
     files: Vec<(u64, FilePosition)>,
     kafka: Vec<(u64, Partition, i64)>,
+    cursors: Vec<(u64, Arc<str>, Arc<str>)>,
     keys: Vec<(u64, Scoped, [u8; 16], u64, u64, i64)>,
 }
 
@@ -113,6 +117,11 @@ impl State {
         self.kafka.iter().map(|((g, t, p), (_, next))| (&**g, &**t, *p, *next))
     }
 
+    /// All cursors: source, cursor.
+    pub fn cursors(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.cursors.iter().map(|(s, (_, c))| (&**s, &**c))
+    }
+
     /// What was answered to a request with this key. Of two entries with one key it is the last.
     pub fn key(&self, scope: &str, key: &str) -> Option<&Answer> {
         self.keys.get(&(Arc::from(scope), Arc::from(key))).map(|k| &k.1)
@@ -132,6 +141,9 @@ impl State {
         match &told.mark {
             Some(Mark::File(p)) => self.file(told.lsn, p.clone()),
             Some(Mark::Kafka { group, topic, partition, next }) => self.offset(told.lsn, (group.clone(), topic.clone(), *partition), *next),
+            Some(Mark::Cursor { source, cursor }) => {
+                self.cursors.insert(source.clone(), (told.lsn, cursor.clone()));
+            }
             Some(Mark::Key { scope, key, body }) => {
                 let received = told.time.unwrap_or_default();
                 let answer = Answer { body: *body, first: told.seq, last: (told.seq + u64::from(told.count)).saturating_sub(1), received };
@@ -188,6 +200,10 @@ impl State {
             let Some((_, at)) = self.by_touch.pop_first() else { break };
             self.kafka.remove(&at);
         }
+        while self.cursors.len() > CURSORS {
+            let oldest = self.cursors.iter().min_by_key(|(_, (lsn, _))| *lsn).map(|(s, _)| s.clone());
+            oldest.map(|s| self.cursors.remove(&s));
+        }
         while let Some((lsn, key)) = self.by_age.first_key_value() {
             let old = self.keys.get(key).zip(self.latest).is_some_and(|(k, now)| now.0.saturating_sub(k.1.received.0) > b.key_age.0);
             if !old && self.keys.len() <= b.keys && self.keys_text <= TEXT {
@@ -207,6 +223,7 @@ impl State {
             latest: self.latest.map(|t| t.0),
             files: self.files.iter().map(|(l, p)| (*l, p.clone())).collect(),
             kafka: self.kafka.iter().map(|(at, (l, next))| (*l, at.clone(), *next)).collect(),
+            cursors: self.cursors.iter().map(|(s, (l, c))| (*l, s.clone(), c.clone())).collect(),
             keys: self
                 .by_age
                 .iter()
@@ -228,6 +245,7 @@ impl State {
         for (lsn, at, next) in w.kafka {
             s.offset(lsn, at, next);
         }
+        s.cursors = w.cursors.into_iter().map(|(lsn, source, cursor)| (source, (lsn, cursor))).collect();
         for (lsn, key, body, first, last, received) in w.keys {
             s.answer(lsn, key, Answer { body, first, last, received: Timestamp(received) });
         }

@@ -28,6 +28,12 @@ pub struct Framer {
     spare: Vec<Vec<u8>>,
     partial: [Growing; 2],
     count: Count,
+    /// Bytes fed so far.
+    fed: u64,
+    /// Where the line being taken, or the unfinished one, begins.
+    line_at: u64,
+    /// Where the oldest of what is open began, and how many records had been cut then; meaningless where nothing is open.
+    opened: (u64, u64),
 }
 
 /// What a framer has done so far.
@@ -200,6 +206,28 @@ impl Framer {
             spare: Vec::new(),
             partial: [Growing::default(), Growing::default()],
             count: Count::default(),
+            fed: 0,
+            line_at: 0,
+            opened: (0, 0),
+        }
+    }
+
+    /// Where a fresh framer would have to begin to go on with the same records: the offset from where this one began, and
+    /// how many records of those it then cuts first have been cut already.
+    ///
+    /// It is the start of the unfinished line where nothing else is open, else the last place before it at which nothing was.
+    pub fn resume(&self) -> (u64, u64) {
+        if self.is_record_open() { (self.opened.0, self.count.records - self.opened.1) } else { (self.line_at, 0) }
+    }
+
+    fn is_record_open(&self) -> bool {
+        self.open != Open::None || !self.blocks.is_empty() || self.partial.iter().any(|p| !p.is_empty())
+    }
+
+    /// A record begins with this line that later ones may belong to.
+    fn opens(&mut self) {
+        if !self.is_record_open() {
+            self.opened = (self.line_at, self.count.records);
         }
     }
 
@@ -210,12 +238,14 @@ impl Framer {
 
     /// Whether it holds back bytes that are not in a record yet.
     pub fn is_open(&self) -> bool {
-        !self.line.bytes.is_empty() || self.open != Open::None || !self.blocks.is_empty() || self.partial.iter().any(|p| !p.is_empty())
+        !self.line.bytes.is_empty() || self.is_record_open()
     }
 
     /// Takes the next bytes of the stream.
     pub fn feed(&mut self, bytes: &[u8], batch: &mut Batch) {
         let mut rest = bytes;
+        let mut at = self.fed;
+        self.fed += bytes.len() as u64;
         if !self.line.bytes.is_empty() {
             let Some(n) = memchr::memchr(b'\n', rest) else {
                 return self.line.extend(rest, self.max);
@@ -223,11 +253,14 @@ impl Framer {
             self.line.extend(&rest[..n], self.max);
             rest = &rest[n + 1..];
             self.pending(batch);
+            at += n as u64 + 1;
+            self.line_at = at;
         }
         let mut start = 0;
         for n in memchr::memchr_iter(b'\n', rest) {
             self.cut(&rest[start..n], false, batch);
             start = n + 1;
+            self.line_at = at + start as u64;
         }
         self.line.extend(&rest[start..], self.max);
     }
@@ -237,6 +270,7 @@ impl Framer {
         if !self.line.bytes.is_empty() {
             self.pending(batch);
         }
+        self.line_at = self.fed;
         self.idle(batch);
     }
 
@@ -249,6 +283,8 @@ impl Framer {
         for p in &mut self.partial {
             p.end(&mut self.count, batch);
         }
+        // What comes next is framed as if it were the beginning.
+        self.block_ended = false;
     }
 
     fn pending(&mut self, batch: &mut Batch) {
@@ -330,6 +366,7 @@ impl Framer {
     }
 
     fn start(&mut self, open: Open, l: &[u8], over: bool) {
+        self.opens();
         self.open = open;
         self.record.bytes.extend_from_slice(l);
         self.record.truncated = over;
@@ -348,6 +385,7 @@ impl Framer {
     }
 
     fn start_block(&mut self, key: [&[u8]; 2], l: &[u8]) {
+        self.opens();
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.extend_from_slice(l);
         self.blocks.push(Block { key: key.concat(), section: b'A', record: Growing { bytes, truncated: false } });
@@ -401,6 +439,9 @@ impl Framer {
 
     fn cri(&mut self, l: &[u8], partial: bool, n: usize, over: bool, batch: &mut Batch) {
         let stderr = memchr::memmem::find(&l[..n], b" stderr ").is_some();
+        if partial {
+            self.opens();
+        }
         let p = &mut self.partial[stderr as usize];
         if p.is_empty() {
             if !partial {
@@ -653,16 +694,90 @@ mod tests {
         assert_eq!(records(&batch)[1], ("bc".into(), false));
     }
 
+    fn lines() -> impl Strategy<Value = Vec<&'static str>> {
+        prop::collection::vec(
+            prop::sample::select(vec![
+                "** Alert 1.1: - x,",
+                "--aaaaaaaa-A--",
+                "--aaaaaaaa-C--",
+                "--aaaaaaaa-Z--",
+                "--bbbbbbbb-A--",
+                "{",
+                "}",
+                "[",
+                "{\"a\":1}",
+                "",
+                "<13>x",
+                "2026-11-23 05:00:00,001 fail2ban.x [1]: y",
+                "2026-11-23T05:00:00.123456789Z stdout P x",
+                "2026-11-23T05:00:00.123456789Z stdout F x",
+                "text",
+                "2026-11-23T05:00:00.123456789Z stderr P y",
+                "2026-11-23T05:00:00.123456789Z stderr F y",
+                "--bbbbbbbb-Z--",
+                "<13>a ossec: b",
+                "\0\0",
+                "\r",
+                "ü\u{feff}",
+                "a very long line a very long line a very long line a very long line a very long line a very long line a very long line ",
+            ]),
+            0..60,
+        )
+    }
+
     proptest! {
         #[test]
-        fn pieces_do_not_show(lines in prop::collection::vec(prop::sample::select(vec![
-            "** Alert 1.1: - x,", "--aaaaaaaa-A--", "--aaaaaaaa-C--", "--aaaaaaaa-Z--", "--bbbbbbbb-A--", "{", "}", "[", "{\"a\":1}", "",
-            "<13>x", "2026-11-23 05:00:00,001 fail2ban.x [1]: y", "2026-11-23T05:00:00.123456789Z stdout P x",
-            "2026-11-23T05:00:00.123456789Z stdout F x", "text", "\0\0", "\r", "ü\u{feff}",
-            "a very long line a very long line a very long line a very long line a very long line a very long line a very long line ",
-        ]), 0..60), piece in 1usize..40) {
+        fn pieces_do_not_show(lines in lines(), piece in 1usize..40) {
             let input = lines.join("\n");
             prop_assert_eq!(cut(input.as_bytes(), 1024, piece), cut(input.as_bytes(), 1024, usize::MAX));
+        }
+
+        #[test]
+        fn a_fresh_framer_goes_on_where_another_was(lines in lines(), end in prop::sample::select(vec!["\n", ""]),
+            pieces in prop::collection::vec((1usize..60, any::<bool>(), any::<bool>()), 1..80))
+        {
+            let input = lines.join("\n") + end;
+            let input = input.as_bytes();
+            // One that is never interrupted, and one that is replaced by a fresh one now and then; both are idle at the same places.
+            let (mut whole, mut all) = (Framer::new(None, 1024), Batch::default());
+            let (mut part, mut kept, mut base, mut skip) = (Framer::new(None, 1024), Batch::default(), 0, 0);
+            let mut at = 0;
+            let drop_skipped = |b: Batch, kept: &mut Batch, skip: &mut u64| {
+                for r in &b.records {
+                    match *skip {
+                        0 => kept.push(b.record(*r), r.truncated),
+                        _ => *skip -= 1,
+                    }
+                }
+            };
+            for (n, idle, interrupt) in pieces.into_iter().chain([(input.len(), false, true), (input.len(), false, false)]) {
+                let piece = &input[at..(at + n).min(input.len())];
+                at += piece.len();
+                whole.feed(piece, &mut all);
+                let mut b = Batch::default();
+                part.feed(piece, &mut b);
+                if idle {
+                    whole.idle(&mut all);
+                    part.idle(&mut b);
+                }
+                drop_skipped(b, &mut kept, &mut skip);
+                if interrupt {
+                    let (from, cut) = part.resume();
+                    (base, skip, part) = (base + from as usize, cut, Framer::new(None, 1024));
+                    prop_assert!(base <= at);
+                    let mut b = Batch::default();
+                    part.feed(&input[base..at], &mut b);
+                    drop_skipped(b, &mut kept, &mut skip);
+                    prop_assert_eq!(skip, 0);
+                }
+                prop_assert_eq!(records(&kept), records(&all));
+            }
+            whole.flush(&mut all);
+            let mut b = Batch::default();
+            part.flush(&mut b);
+            drop_skipped(b, &mut kept, &mut skip);
+            prop_assert_eq!(records(&kept), records(&all));
+            prop_assert_eq!(part.resume(), ((input.len() - base) as u64, 0));
         }
 
         #[test]

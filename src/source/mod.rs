@@ -7,6 +7,7 @@ pub mod connection;
 pub mod file;
 pub mod frame;
 pub mod http;
+pub mod journald;
 pub mod relp;
 pub mod stdin;
 pub mod syslog;
@@ -51,6 +52,8 @@ pub struct Known {
     pub files: Vec<FilePosition>,
     /// Next offsets of Kafka partitions.
     pub offsets: Vec<KnownOffset>,
+    /// Cursors of systemd's journal.
+    pub cursors: Vec<KnownCursor>,
     /// Idempotency keys, the oldest first.
     pub keys: Vec<KnownKey>,
 }
@@ -72,7 +75,13 @@ impl Known {
             partition,
             next,
         };
-        Known { files: state.files().cloned().collect(), offsets: state.partitions().map(offset).collect(), keys: state.keys().map(key).collect() }
+        let cursor = |(source, cursor): (&str, &str)| KnownCursor { source: Arc::from(source), cursor: Arc::from(cursor) };
+        Known {
+            cursors: state.cursors().map(cursor).collect(),
+            files: state.files().cloned().collect(),
+            offsets: state.partitions().map(offset).collect(),
+            keys: state.keys().map(key).collect(),
+        }
     }
 }
 
@@ -87,6 +96,15 @@ pub struct KnownOffset {
     pub partition: i32,
     /// The next offset to read.
     pub next: i64,
+}
+
+/// Where a source of systemd's journal goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCursor {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// The cursor of the last entry that was taken.
+    pub cursor: Arc<str>,
 }
 
 /// A request that has been stored under a key.
@@ -146,6 +164,7 @@ pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Re
     match &config.kind {
         Kind::Syslog(c) => syslog::open(c, source, limits),
         Kind::Relp(c) => relp::open(c, source),
+        Kind::Journald(c) => journald::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
         Kind::File(_) | Kind::Http | Kind::Hook(_) => Ok(Vec::new()),
     }

@@ -14,6 +14,7 @@ mod hooks;
 mod ingest;
 mod kill;
 mod load;
+mod logrotate;
 mod memory;
 mod operation;
 mod process;

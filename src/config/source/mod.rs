@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod hook;
+pub mod journald;
 pub mod relp;
 pub mod syslog;
 pub mod tls;
@@ -39,6 +40,8 @@ pub struct Source {
 pub enum Kind {
     /// Files, followed.
     File(file::File),
+    /// The journal of systemd.
+    Journald(journald::Journald),
     /// Syslog.
     Syslog(syslog::Syslog),
     /// RELP, which answers when records are stored.
@@ -52,8 +55,15 @@ pub enum Kind {
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 6] =
-    [("file", file::KEYS), ("syslog", syslog::KEYS), ("relp", relp::KEYS), ("http", &[]), ("hook", hook::KEYS), ("stdin", &[])];
+const KINDS: [(&str, &[&str]); 7] = [
+    ("file", file::KEYS),
+    ("journald", journald::KEYS),
+    ("syslog", syslog::KEYS),
+    ("relp", relp::KEYS),
+    ("http", &[]),
+    ("hook", hook::KEYS),
+    ("stdin", &[]),
+];
 /// What every kind has.
 const COMMON: [&str; 8] = ["name", "kind", "format", "zone", "lateness", "silent_after", "allow", "trusted_proxies"];
 const LATENESS: Span = Span::seconds(60);
@@ -64,6 +74,7 @@ impl Kind {
     pub fn name(&self) -> &'static str {
         match self {
             Kind::File(_) => "file",
+            Kind::Journald(_) => "journald",
             Kind::Syslog(_) => "syslog",
             Kind::Relp(_) => "relp",
             Kind::Http => "http",
@@ -129,6 +140,7 @@ impl Reader<'_> {
         let name = self.source_name(before, t, &at, if kind == "hook" { format.unwrap_or(kind) } else { kind });
         let kind = match kind {
             "file" => Kind::File(self.file(t, at)),
+            "journald" => Kind::Journald(self.journald(t)),
             "syslog" => Kind::Syslog(self.syslog(t)),
             "relp" => Kind::Relp(self.relp(t, at)?),
             "http" | "stdin" if before.iter().any(|s| s.kind.name() == kind) => {
