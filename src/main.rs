@@ -40,7 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let run = |r: Result<(), Failure>| r.map_or_else(|f| f.report(), |()| ExitCode::SUCCESS);
     match Cli::parse().command {
-        Command::Run(a) => run(cli::run::run(&a)),
+        Command::Run(a) => run(cli::run::run(a)),
         Command::Demo(a) => run(cli::demo::run(&a)),
         Command::Check(a) => {
             let (schema, _, _) = cli::load::formats(&mut Vec::new());

@@ -3,6 +3,7 @@
 //! Counters are cheap to add to and shared by clones; whoever counts holds the counters of its source. What rules feed
 //! is in [`Fed`], where names come and go with the rules.
 
+use crate::pipeline::sight::Sight;
 use crate::rule::{Metric, MetricKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -16,6 +17,7 @@ use prometheus_client::metrics::{
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Labels = Vec<(&'static str, String)>;
@@ -68,15 +70,36 @@ pub struct SourceMetrics {
     pub cut_off: Counter,
     /// Open connections or files.
     pub open: Gauge,
+    /// Seconds by which the last event was behind its arrival.
+    pub lag: Gauge<f64, AtomicU64>,
+    /// The time of the last event, seconds since 1970.
+    pub last_event: Gauge<f64, AtomicU64>,
+    /// Seconds, a multiple of 15 minutes, by which all events are ahead of their arrival: a wrong zone.
+    pub skew: Gauge<f64, AtomicU64>,
     /// Bytes of files that have not been read yet; of compressed ones, compressed.
     pub lag_bytes: Gauge,
     dropped: [Counter; 4],
 }
 
 impl SourceMetrics {
+    /// Shows what has been seen of the source.
+    pub fn show(&self, sight: &Sight) {
+        if let Some((event, received)) = sight.last() {
+            let seconds = |n: i64| n as f64 / 1e9;
+            self.lag.set(seconds(received.0.saturating_sub(event.0)).max(0.0));
+            self.last_event.set(seconds(event.0));
+            self.skew.set(sight.zone_off().unwrap_or(0) as f64 * 60.0);
+        }
+    }
+
     /// Counts records that were dropped.
     pub fn drop_records(&self, reason: Reason, n: u64) {
         self.dropped[reason as usize].inc_by(n);
+    }
+
+    /// All that was dropped, by reason.
+    pub fn dropped_by_reason(&self) -> Vec<(String, serde_json::Value)> {
+        Reason::ALL.iter().map(|r| (r.name().to_owned(), self.dropped[*r as usize].get().into())).collect()
     }
 
     /// All that was dropped.
@@ -97,6 +120,9 @@ pub struct Metrics {
     refused: Family<Labels, Counter>,
     cut_off: Family<Labels, Counter>,
     open: Family<Labels, Gauge>,
+    lag: Family<Labels, Gauge<f64, AtomicU64>>,
+    last_event: Family<Labels, Gauge<f64, AtomicU64>>,
+    skew: Family<Labels, Gauge<f64, AtomicU64>>,
     lag_bytes: Family<Labels, Gauge>,
     dropped: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
@@ -167,6 +193,9 @@ impl Default for Metrics {
                 "Connections closed for silence, a limit or a broken protocol, and files cut short by their writer, by source",
             ),
             open: add(&mut r, "vigild_open", "Open connections and files, by source"),
+            lag: add(&mut r, "vigild_source_lag_seconds", "How far the last event was behind its arrival, by source"),
+            last_event: add(&mut r, "vigild_source_last_event_seconds", "Time of the last event, seconds since 1970, by source"),
+            skew: add(&mut r, "vigild_source_skew_seconds", "Multiple of 15 min by which all events are ahead of their arrival, by source"),
             lag_bytes: add(&mut r, "vigild_source_lag_bytes", "Bytes of files not read yet, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
@@ -215,6 +244,9 @@ impl Metrics {
             refused: get(&self.refused),
             cut_off: get(&self.cut_off),
             open: self.open.get_or_create(&l).clone(),
+            lag: self.lag.get_or_create(&l).clone(),
+            last_event: self.last_event.get_or_create(&l).clone(),
+            skew: self.skew.get_or_create(&l).clone(),
             lag_bytes: self.lag_bytes.get_or_create(&l).clone(),
             dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }

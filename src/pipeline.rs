@@ -28,6 +28,7 @@ use crate::event::{Batch, Record, Span, Timestamp};
 use crate::journal::Mark;
 use crate::metrics::{Metrics, Reason, SourceMetrics};
 use crate::parse::Format;
+use crate::source::Known;
 use bundle::Loaded;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use ipnet::IpNet;
@@ -58,6 +59,14 @@ pub struct Source {
     pub metrics: SourceMetrics,
     /// What has been seen of it.
     pub sight: Sight,
+}
+
+impl Source {
+    /// A source that recognises its records, with nothing set but what is given.
+    pub fn new(name: &str, lateness: Span, metrics: SourceMetrics) -> Source {
+        let (zone, allow) = (TimeZone::UTC, Vec::new());
+        Source { name: name.to_owned(), format: None, zone, lateness, allow, silent_after: None, metrics, sight: Sight::default() }
+    }
 }
 
 /// One ordered input of a source: a file, a connection, all senders of a UDP listener together.
@@ -143,6 +152,8 @@ pub enum Message {
     Gap(Timestamp, Timestamp),
     /// Somebody waits for what has been written to become durable.
     Sync,
+    /// Somebody asks what the journal knows of sources, once all that came before is in it.
+    Known(oneshot::Sender<Known>),
     /// The end.
     Stop,
 }
@@ -245,6 +256,13 @@ impl Queue {
         drop(self.tx.send((Message::Sync, None)));
     }
 
+    /// What the journal knows of sources, once all that has been sent is in it.
+    pub async fn known(&self) -> Known {
+        let (ask, answer) = oneshot::channel();
+        drop(self.tx.send((Message::Known(ask), None)));
+        answer.await.unwrap_or_default()
+    }
+
     /// Ends the journal's thread once it has taken all that was sent before, and the others after it.
     pub fn stop(&self) {
         drop(self.tx.send((Message::Stop, None)));
@@ -309,14 +327,7 @@ mod tests {
     }
 
     fn stream(metrics: &Metrics) -> Arc<Stream> {
-        let source = Source {
-            name: "s".into(),
-            format: None,
-            zone: TimeZone::UTC,
-            lateness: Span::seconds(5),
-            allow: Vec::new(),
-            metrics: metrics.source("s"),
-        };
+        let source = Source::new("s", Span::seconds(5), metrics.source("s"));
         Stream::new("s".into(), Arc::new(source))
     }
 

@@ -224,7 +224,8 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::pipeline::{Queue, Source};
     use crate::source::Intake;
-    use crate::source::http::Ingest;
+    use crate::source::connection::Budget;
+    use crate::source::http::{Door, Way};
     use crate::store::{Commit, Options, Told};
     use axum::http::Request;
     use serde_json::Value;
@@ -260,10 +261,22 @@ mod tests {
         let limits = Arc::new(Limits::default());
         let (queue, _) = Queue::new(1 << 20, metrics.clone());
         let (stop, stopping) = tokio::sync::watch::channel(false);
-        let source = Source { name: "http".into(), format: None, zone: TimeZone::UTC, lateness: Span::seconds(5), metrics: metrics.source("http") };
-        let ingest = Ingest::new(Arc::new(source), Intake { queue, limits: limits.clone(), stop: stopping }, metrics.bodies_bytes.clone());
-        let token = "t".repeat(64);
-        let app = App { token, metrics, missing: Arc::new(Missing::default()), store: Arc::new(store), ingest, formats: BTreeMap::new(), limits };
+        let source = Source::new("http", Span::seconds(5), metrics.source("http"));
+        let budget = Budget::new(1 << 20, metrics.connection_bytes.clone());
+        let intake = Intake { queue, limits: limits.clone(), stop: stopping, known: Arc::default(), budget };
+        let app = App {
+            token: "t".repeat(64),
+            door: Door::new(intake, metrics.clone()),
+            metrics,
+            missing: Arc::new(Missing::default()),
+            store: Arc::new(store),
+            http: Way::new(Arc::new(source)),
+            hooks: BTreeMap::new(),
+            formats: BTreeMap::new(),
+            limits,
+            sources: Default::default(),
+            reload: tokio::sync::mpsc::channel(1).0,
+        };
         (Arc::new(app), stop)
     }
 

@@ -11,12 +11,15 @@ mod bulk;
 mod elastic;
 mod hooks;
 mod ingest;
+mod operate;
 pub mod token;
 mod trouble;
 
 use crate::config::Limits;
+use crate::daemon::Reload;
 use crate::metrics::{self, Metrics};
 use crate::parse::Format;
+use crate::pipeline::evaluate::Sources;
 use crate::source::http::hook::Hook;
 use crate::source::http::{Door, Way};
 use crate::source::{Intake, LINGER};
@@ -37,7 +40,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
 use trouble::Trouble;
 
@@ -90,6 +93,10 @@ pub struct App {
     pub formats: BTreeMap<String, Option<Format>>,
     /// The bounds.
     pub limits: Arc<Limits>,
+    /// All sources.
+    pub sources: Sources,
+    /// Takes requests to reload.
+    pub reload: mpsc::Sender<Reload>,
 }
 
 /// Serves until the daemon stops, then lets requests that are being answered end.
@@ -164,6 +171,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .route("/api/v1/ingest/{format}", post(ingest::post))
+        .route("/api/v1/sources", get(operate::sources))
+        .route("/api/v1/reload", post(operate::reload))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/hooks/{name}", post(hooks::post))

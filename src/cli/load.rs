@@ -81,16 +81,26 @@ pub fn tell(said: &[Diagnostic], sources: &[(String, String)]) -> Result<(), Fai
     if said.is_empty() {
         return Ok(());
     }
-    let errors = said.iter().filter(|d| d.level == Level::Error).count();
+    let errors = errors(said);
     if errors == 0 {
         // Warnings are `check`'s to draw; here one line says that there are some.
         eprintln!("vigild: {} warnings about rules and configuration; `vigild check` shows them", said.len());
         return Ok(());
     }
     let color = super::color(&std::io::stderr());
-    let shown: Vec<Diagnostic> = said.iter().filter(|d| d.level == Level::Error).cloned().collect();
-    eprint!("{}", diag::draw(&shown, sources, color));
+    eprint!("{}", drawn(said, sources, color));
     Err(Failure::Wrong(format!("{errors} error{} in configuration and rules; nothing was started", if errors == 1 { "" } else { "s" })))
+}
+
+/// How many of the complaints are errors.
+pub fn errors(said: &[Diagnostic]) -> usize {
+    said.iter().filter(|d| d.level == Level::Error).count()
+}
+
+/// The errors among complaints, drawn.
+pub fn drawn(said: &[Diagnostic], sources: &[(String, String)], color: bool) -> String {
+    let shown: Vec<Diagnostic> = said.iter().filter(|d| d.level == Level::Error).cloned().collect();
+    diag::draw(&shown, sources, color)
 }
 
 impl Loaded {

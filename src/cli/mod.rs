@@ -45,20 +45,35 @@ impl Failure {
         Failure::File(format!("cannot read {}: {e}", safe(&path.display().to_string())))
     }
 
+    /// Why, in words; nothing where it has been told already.
+    fn why(&self) -> &str {
+        match self {
+            Failure::Findings | Failure::Closed => "",
+            Failure::Usage(s) | Failure::Wrong(s) | Failure::File(s) | Failure::Unreachable(s) => s,
+        }
+    }
+
     /// Says why, on stderr, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        let (code, why) = match self {
-            Failure::Findings => (1, None),
-            Failure::Usage(s) => (2, Some(s)),
-            Failure::Wrong(s) => (3, Some(s)),
-            Failure::File(s) => (4, Some(s)),
-            Failure::Unreachable(s) => (5, Some(s)),
-            Failure::Closed => (0, None),
+        let code = match self {
+            Failure::Closed => 0,
+            Failure::Findings => 1,
+            Failure::Usage(_) => 2,
+            Failure::Wrong(_) => 3,
+            Failure::File(_) => 4,
+            Failure::Unreachable(_) => 5,
         };
-        if let Some(s) = why {
-            eprintln!("vigild: {s}");
+        match self.why() {
+            "" => {}
+            why => eprintln!("vigild: {why}"),
         }
         ExitCode::from(code)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.why())
     }
 }
 

@@ -1,35 +1,15 @@
 //! `vigild run`: the daemon, from its configuration to its last line.
 
 use super::{Failure, load};
-use crate::api::{self, App, Missing};
 use crate::config::{self, Config, Kind, Set};
+use crate::daemon::{self, Configured};
 use crate::diag::{Diagnostic, Level};
-use crate::metrics::Metrics;
 use crate::parse::{Format, declared};
-use crate::pipeline::bundle::{Bundle, Loaded};
-use crate::pipeline::evaluate::Sources;
-use crate::pipeline::sight::Sight;
-use crate::pipeline::spine::{self, StartError};
-use crate::pipeline::{Source, lines};
-use crate::source::connection::Budget;
-use crate::source::http::hook::Hook;
-use crate::source::http::{Door, Way};
-use crate::source::{self, Intake, OpenError, file, syslog};
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use crate::pipeline::bundle::Bundle;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-
-/// From the order to stop, everything has to have ended after so long.
-const GRACE: Duration = Duration::from_millis(4500);
-/// How often the engine is told what time it is.
-const TICK: Duration = Duration::from_secs(1);
+use std::sync::Arc;
 
 /// What stands on the command line; it overrides the configuration.
 #[derive(clap::Args, Debug, Default)]
@@ -57,27 +37,8 @@ pub struct Args {
     stdin: Option<String>,
 }
 
-/// Why the daemon does not run.
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error("there is no directory for state: give --data, or set HOME")]
-    NoData,
-    #[error(transparent)]
-    Token(#[from] api::token::TokenError),
-    #[error("cannot open {} for alerts", path.display())]
-    Alerts { path: PathBuf, source: io::Error },
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("cannot start {what}")]
-    Start { what: &'static str, source: io::Error },
-    #[error(transparent)]
-    Spine(#[from] StartError),
-    #[error("the engine's thread has failed")]
-    Engine,
-}
-
-impl From<RunError> for Failure {
-    fn from(e: RunError) -> Failure {
+impl From<daemon::RunError> for Failure {
+    fn from(e: daemon::RunError) -> Failure {
         Failure::File(super::causes(&e))
     }
 }
@@ -85,10 +46,33 @@ impl From<RunError> for Failure {
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// Errors: 3 with every complaint where configuration or rules are wrong, 4 where a file or an address cannot be had.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), Failure> {
     logging();
-    let (config, bundle, loaded) = configure(args)?;
-    Ok(start(args, config, bundle, loaded)?)
+    // Before any thread: the environment says which sockets are there.
+    let sockets = crate::service::inherited().map_err(|e| Failure::File(super::causes(&e)))?;
+    let first = tell(configure(&args)?)?;
+    let data = args.data.clone().or_else(config::data_dir).ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))?;
+    let again = move || -> Result<Configured, String> {
+        let read = configure(&args).map_err(|f| f.to_string())?;
+        match load::errors(&read.found) {
+            0 => Ok(read.configured),
+            _ => Err(load::drawn(&read.found, &read.files, false)),
+        }
+    };
+    Ok(daemon::run(first, &data, sockets, Box::new(again))?)
+}
+
+/// What configuration and rules say, and what is wrong with them.
+struct Read {
+    configured: Configured,
+    found: Vec<Diagnostic>,
+    files: Vec<(String, String)>,
+}
+
+/// Draws what is wrong on stderr; errors end it.
+fn tell(read: Read) -> Result<Configured, Failure> {
+    load::tell(&read.found, &read.files)?;
+    Ok(read.configured)
 }
 
 /// Logs go to stderr; `VIGILD_LOG` chooses what, as `info` or `vigild=debug`.
@@ -102,8 +86,8 @@ fn logging() {
     let _ = to.try_init();
 }
 
-/// Reads the configuration, puts the command line over it, and loads what it names, or tells all that is wrong.
-fn configure(args: &Args) -> Result<(Config, Bundle, Loaded), Failure> {
+/// Reads the configuration, puts the command line over it, and loads what it names.
+fn configure(args: &Args) -> Result<Read, Failure> {
     let mut files = Vec::new();
     let (mut config, mut found) = match &args.config {
         None => (Config::default(), Vec::new()),
@@ -174,8 +158,7 @@ fn configure(args: &Args) -> Result<(Config, Bundle, Loaded), Failure> {
             found.push(complaint(&config, f, "V008", format!("there is no format `{}`", f.value), Some(help)));
         }
     }
-    load::tell(&found, &files)?;
-    Ok((config, bundle, loaded))
+    Ok(Read { configured: Configured { config, bundle, loaded: Arc::new(loaded) }, found, files })
 }
 
 /// A complaint about a setting, where it stands or on the command line.
@@ -191,145 +174,4 @@ fn meant(name: &str, formats: &declared::Formats) -> String {
         Some(n) => format!("did you mean `{n}`?"),
         None => format!("known: auto, {}", known.join(", ")),
     }
-}
-
-fn start(args: &Args, config: Config, bundle: Bundle, loaded: Loaded) -> Result<(), RunError> {
-    let data = args.data.clone().or_else(config::data_dir).ok_or(RunError::NoData)?;
-    let token = api::token::open(&data)?;
-    let metrics = Arc::new(Metrics::default());
-    let opened = spine::open(&data, &config, metrics.clone())?;
-    let alerts = |source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source };
-    let lines = lines::open(config.alerts.as_deref()).map_err(alerts)?;
-    let begin = |what| move |source| RunError::Start { what, source };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
-    let result = runtime.block_on(daemon(config, (bundle, Arc::new(loaded)), token, opened, metrics, lines));
-    // A read of standard input cannot be called off.
-    runtime.shutdown_background();
-    result
-}
-
-async fn daemon(
-    config: Config,
-    (bundle, loaded): (Bundle, Arc<Loaded>),
-    token: String,
-    opened: spine::Opened,
-    metrics: Arc<Metrics>,
-    lines: Box<dyn Write + Send>,
-) -> Result<(), RunError> {
-    let begin = |what| move |source| RunError::Start { what, source };
-    let mut term = signal(SignalKind::terminate()).map_err(begin("listening for SIGTERM"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(begin("listening for SIGINT"))?;
-    let (stop, stopping) = watch::channel(false);
-    let queue = opened.queue.clone();
-    let limits = Arc::new(config.limits.clone());
-    let budget = Budget::new(limits.connection_bytes, metrics.connection_bytes.clone());
-    let intake = Intake { queue: queue.clone(), limits: limits.clone(), stop: stopping, known: Arc::new(opened.known.clone()), budget };
-    let missing = Arc::new(Missing::of(&["engine", "sources"]));
-
-    // All that can fail comes before anything runs.
-    let listen = |source| OpenError::Listen { what: "HTTP".into(), addr: config.http.to_string(), source };
-    let http_listener = syslog::bind_tcp(config.http).map_err(listen)?;
-    tracing::info!(http = %http_listener.local_addr().map_err(listen)?, "listening");
-    let (all, mut sources, mut watches, mut http, mut hooks) = (Sources::default(), Vec::new(), Vec::new(), None, BTreeMap::new());
-    for s in &config.sources {
-        let source = Arc::new(Source {
-            name: s.name.clone(),
-            format: s.format.as_ref().and_then(|f| Format::named(&f.value, &loaded.formats)),
-            zone: s.zone.clone().unwrap_or_else(|| config.zone.clone()),
-            lateness: s.lateness,
-            allow: s.allow.clone(),
-            silent_after: s.silent_after,
-            metrics: metrics.source(&s.name),
-            sight: Sight::default(),
-        });
-        all.write().unwrap_or_else(PoisonError::into_inner).push(source.clone());
-        match &s.kind {
-            Kind::Http => http = Some(source),
-            Kind::Hook(c) => drop(hooks.insert(s.name.clone(), Hook::open(c, source)?)),
-            Kind::File(c) => watches.push((source, c.clone())),
-            _ => sources.extend(source::open(s, source, &limits)?),
-        }
-    }
-
-    let mut tasks = JoinSet::new();
-    if let Some(source) = http {
-        let formats: BTreeMap<_, _> = Format::names(&loaded.formats)
-            .into_iter()
-            .map(|n| (n.to_owned(), Format::named(n, &loaded.formats)))
-            .chain([("auto".to_owned(), None)])
-            .collect();
-        let door = Door::new(intake.clone(), metrics.clone());
-        let store = opened.store.clone();
-        let app = App { token, metrics: metrics.clone(), missing: missing.clone(), store, door, http: Way::new(source), hooks, formats, limits };
-        tasks.spawn(api::serve(http_listener, Arc::new(app), intake.clone()));
-    }
-    let (rules, counted) = (loaded.rules.rules.len(), all.clone());
-    let started = tokio::task::spawn_blocking(move || opened.start(&bundle, loaded, all, lines));
-    let mut spine = tokio::select! {
-        s = started => s.map_err(|_| RunError::Engine)??,
-        _ = term.recv() => return Ok(()),
-        _ = int.recv() => return Ok(()),
-    };
-    missing.found("engine");
-    for o in sources {
-        (o.begin)(intake.clone(), &mut tasks);
-    }
-    let (followed, mut following) = watch::channel(());
-    if !watches.is_empty() {
-        thread("vigild-files", &intake, move |i, h| {
-            file::follow(watches, i, h);
-            drop(followed);
-        })
-        .map_err(begin("following files"))?;
-    } else {
-        drop(followed);
-    }
-    missing.found("sources");
-    tracing::info!(rules, version = env!("CARGO_PKG_VERSION"), "ready");
-
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let name = loop {
-        tokio::select! {
-            _ = term.recv() => break "SIGTERM",
-            _ = int.recv() => break "SIGINT",
-            _ = spine.ended.changed() => {
-                // It ends before it is told to only by a panic, which has been written already.
-                return Err(RunError::Engine);
-            }
-            _ = tick.tick() => {
-                // A full queue delays the tick, and must not delay the signals.
-                let queue = queue.clone();
-                let now = crate::clock::now();
-                if tokio::time::timeout(TICK, queue.tick(now)).await.is_err() {
-                    tracing::debug!("the journal is busy; a tick is left out");
-                }
-            }
-        }
-    };
-    tracing::info!(signal = name, "stopping");
-    missing.lost("the daemon stops");
-    let _ = stop.send(true);
-    let drained = tokio::time::timeout(GRACE, async {
-        while tasks.join_next().await.is_some() {}
-        let _ = following.changed().await;
-        spine.stop();
-        let _ = spine.ended.changed().await;
-    });
-    let drained = drained.await;
-    for s in counted.read().unwrap_or_else(PoisonError::into_inner).iter() {
-        tracing::info!(source = %s.name, records = s.metrics.records.get(), dropped = s.metrics.dropped(), "taken in all");
-    }
-    match drained {
-        Ok(()) => tracing::info!("stopped; all that had arrived is in the journal and has been through the engine"),
-        Err(_) => tracing::error!("stopped before all that had arrived was in the journal and through the engine; the next start goes on there"),
-    }
-    Ok(())
-}
-
-/// Starts a thread that reads with blocking calls.
-fn thread(name: &str, intake: &Intake, f: impl FnOnce(&Intake, &Handle) + Send + 'static) -> io::Result<()> {
-    let (intake, handle) = (intake.clone(), Handle::current());
-    std::thread::Builder::new().name(name.into()).spawn(move || f(&intake, &handle)).map(drop)
 }

@@ -66,6 +66,8 @@ pub struct Config {
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
     pub provisional: bool,
+    /// The user to become when started as root, once all sockets are bound.
+    pub user: Option<String>,
 }
 
 /// Bounds of what comes in; each has a metric that shows when it is reached.
@@ -234,6 +236,7 @@ impl Default for Config {
             store: Store::default(),
             alerts: None,
             provisional: true,
+            user: None,
         }
     }
 }
@@ -483,7 +486,7 @@ impl Reader<'_> {
         self.keys(
             root,
             "the configuration",
-            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts"],
+            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts", "run"],
         );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
@@ -510,6 +513,10 @@ impl Reader<'_> {
             self.size(t, "budget", 1 << 20..1 << 40, &mut c.state.budget);
             self.size(t, "keys_per_rule", 1000..100_000_000, &mut c.state.keys_per_rule);
             self.size(t, "waiting", 1000..100_000_000, &mut c.state.waiting);
+        }
+        if let Some(t) = self.table(root, "run") {
+            self.keys(t, "`[run]`", &["user"]);
+            c.user = self.str(t, "user").map(|s| s.value.to_owned());
         }
         if let Some(t) = self.table(root, "journal") {
             self.journal(t, &mut c.journal);

@@ -10,9 +10,10 @@ use crate::clock;
 use crate::event::Timestamp;
 use crate::journal::{Entry, Reader, What};
 use crate::metrics::Metrics;
+use crate::service::Stage;
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -63,13 +64,18 @@ pub struct Evaluate {
     pub metrics: Arc<Metrics>,
     /// The last entry taken.
     pub lsn: u64,
+    /// Says that it moves.
+    pub stage: Stage,
 }
 
 /// Runs until it is told to stop, or until a neighbour is gone.
 pub fn run(mut e: Evaluate) {
     let (mut bytes, mut saved): (usize, Instant) = (0, clock::monotonic());
     let mut saved_at = e.lsn;
-    while let Ok(work) = e.work.recv() {
+    loop {
+        e.stage.idle();
+        let Ok(work) = e.work.recv() else { return };
+        e.stage.beat();
         let (entry, live) = match work {
             Work::Entry(entry, live) => (entry, live),
             Work::Stop => {
@@ -102,6 +108,10 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
     match (&entry.what, live.loaded) {
         (What::Tick(now), _) => {
             e.brain.gauge();
+            e.metrics.engine_lag.set(e.reader.last().saturating_sub(entry.lsn) as i64);
+            for s in e.sources.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                s.metrics.show(&s.sight);
+            }
             e.own.tick(*now, &e.brain.evicted(), &e.brain.stormed(), &e.metrics, &mut tales);
         }
         (What::Load { rebuild, .. }, Some(loaded)) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader),

@@ -12,6 +12,8 @@ use crate::clock;
 use crate::journal::{Entry, Journal, Records, What, WriteError};
 use crate::metrics::{Metrics, Reason};
 use crate::parse::{Format, declared};
+use crate::service::Stage;
+use crate::source::Known;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct Intake {
     pub formats: declared::Formats,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Says that it moves.
+    pub stage: Stage,
 }
 
 /// One message as an entry, with what is needed to go on or to take it back.
@@ -85,13 +89,15 @@ pub fn run(mut s: Intake) {
             (_, Some(since)) => LAZY.saturating_sub(since.elapsed()),
             _ => LAZY,
         };
+        s.stage.idle();
         let first = match s.inbox.rx.recv_timeout(patience) {
             Ok(m) => Some(m),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        let (mut group, mut wanted, mut stop) = (VecDeque::new(), false, false);
-        gather(first, &s.inbox, &mut group, &mut wanted, &mut stop);
+        s.stage.beat();
+        let (mut group, mut wanted, mut stop, mut asked) = (VecDeque::new(), false, false, Vec::new());
+        gather(first, &s.inbox, &mut group, &mut wanted, &mut stop, &mut asked);
         if !held.is_empty() {
             wait_behind(&mut group, &mut held);
             if tried.elapsed() >= AGAIN || stop {
@@ -121,6 +127,11 @@ pub fn run(mut s: Intake) {
             dirty = None;
         }
         answer(answers);
+        for ask in asked {
+            // Whoever asked may have gone.
+            let _ = ask.send(Known::of(s.journal.state()));
+        }
+        s.metrics.journal_entry.set(s.journal.last() as i64);
         if stop {
             if !held.is_empty() {
                 tracing::error!(messages = held.len(), "stopped with a full disk; what waited was not acknowledged");
@@ -133,12 +144,20 @@ pub fn run(mut s: Intake) {
 }
 
 /// Takes what is there, up to a group.
-fn gather(first: Option<Sent>, inbox: &Inbox, group: &mut VecDeque<Sent>, wanted: &mut bool, stop: &mut bool) {
+fn gather(
+    first: Option<Sent>,
+    inbox: &Inbox,
+    group: &mut VecDeque<Sent>,
+    wanted: &mut bool,
+    stop: &mut bool,
+    asked: &mut Vec<oneshot::Sender<Known>>,
+) {
     let (mut next, mut bytes) = (first, 0);
     while let Some((message, room)) = next {
         match message {
             Message::Sync => *wanted = true,
             Message::Stop => *stop = true,
+            Message::Known(ask) => asked.push(ask),
             m => {
                 if let Message::Chunk(c) = &m {
                     bytes += c.batch.bytes.len();
@@ -205,7 +224,7 @@ fn item((message, room): Sent, formats: &declared::Formats, names: &mut Vec<(For
         Message::Tick(now) => of(What::Tick(now), None, None),
         Message::Load(l, rebuild) => of(What::Load { hash: l.hash, rebuild }, None, Some(l)),
         Message::Gap(from, to) => of(What::Gap { from, to }, None, None),
-        Message::Sync | Message::Stop => None,
+        Message::Sync | Message::Stop | Message::Known(_) => None,
     }?;
     item.room = room;
     Some(item)
@@ -286,6 +305,8 @@ fn sync(s: &mut Intake) {
             tracing::error!(error = %e, "the journal cannot be made durable; nothing is acknowledged until it can");
         }
         std::thread::sleep(AGAIN);
+        // It is the disk that stands still, and a restart would not move it.
+        s.stage.beat();
     }
     s.metrics.journal_fsync.observe(begin.elapsed().as_secs_f64());
     s.durable.set(s.journal.durable());

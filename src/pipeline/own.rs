@@ -221,16 +221,7 @@ mod tests {
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
     fn check(steps: &[(i64, Do)], evicted: &[(String, u64)]) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
-        let source = Arc::new(Source {
-            name: "syslog".into(),
-            format: None,
-            zone: TimeZone::UTC,
-            lateness: Span::seconds(60),
-            allow: Vec::new(),
-            silent_after: Some(std::time::Duration::from_secs(100)),
-            sight: Default::default(),
-            metrics: metrics.source("syslog"),
-        });
+        let source = Arc::new(Source { silent_after: Some(std::time::Duration::from_secs(100)), ..Source::new("syslog", Span::seconds(60), metrics.source("syslog")) });
         let mut tales = Vec::new();
         let mut own = Own::new(Arc::new(RwLock::new(vec![source.clone()])));
         for (at, step) in steps {

@@ -7,6 +7,7 @@ use super::snapshot::{Snapshot, Snapshots};
 use super::tell::Tale;
 use crate::disk::crash;
 use crate::journal::{Keeper, Reader};
+use crate::service::Stage;
 use crate::store::{Commit, Store, Told};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Record {
     pub lines: Lines,
     /// Set while the store has used its reserve.
     pub store_full: Arc<AtomicBool>,
+    /// Says that it moves.
+    pub stage: Stage,
 }
 
 /// Runs until it is told to stop, or until the engine's thread is gone.
@@ -65,7 +68,10 @@ pub fn run(mut r: Record) {
     loop {
         let next = match pending.take() {
             Some(o) => o,
-            None => match r.out.recv_timeout(AGAIN) {
+            None => match {
+                r.stage.idle();
+                r.out.recv_timeout(AGAIN)
+            } {
                 Ok(o) => o,
                 Err(RecvTimeoutError::Timeout) => {
                     refill(&r);
@@ -74,6 +80,7 @@ pub fn run(mut r: Record) {
                 Err(RecvTimeoutError::Disconnected) => break,
             },
         };
+        r.stage.beat();
         match next {
             Out::Tales { lsn, tales } => {
                 let (mut mark, mut all) = (lsn, tales);
@@ -126,6 +133,8 @@ fn commit(r: &Record, mark: u64, tales: Vec<Tale>) -> bool {
         }
         r.store_full.store(true, Ordering::Relaxed);
         std::thread::sleep(AGAIN);
+        // It is the disk that stands still, and a restart would not move it.
+        r.stage.beat();
     }
     if said {
         tracing::info!("alerts are stored again");

@@ -16,6 +16,7 @@ use crate::engine::group::lifetime;
 use crate::event::{Span, Timestamp};
 use crate::journal::{self, Journal, Keeper, Reader};
 use crate::metrics::Metrics;
+use crate::service::Progress;
 use crate::store::{self, Store};
 use crossbeam_channel::{bounded, unbounded};
 use std::fs::File;
@@ -75,6 +76,7 @@ pub struct Opened {
     /// What the journal knows of sources.
     pub known: crate::source::Known,
     metrics: Arc<Metrics>,
+    progress: Progress,
 }
 
 /// The running stages.
@@ -91,7 +93,7 @@ pub struct Spine {
 }
 
 /// Opens what is in a data directory.
-pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
+pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Progress) -> Result<Opened, StartError> {
     let file = |source| StartError::File { path: data.to_owned(), source };
     let disk: Arc<dyn Disk> = crash::disk();
     let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), options(config, data), seed).map_err(StartError::Journal)?;
@@ -111,6 +113,7 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Opene
         known: crate::source::Known::of(journal.state()),
         journal,
         metrics,
+        progress: progress.clone(),
     })
 }
 
@@ -153,6 +156,7 @@ impl Opened {
             snapshots: self.snapshots.clone(),
             lines,
             store_full: store_full.clone(),
+            stage: self.progress.stage("record"),
         };
         let (end, ended) = watch::channel(());
         let mark = self.store.mark();
@@ -184,7 +188,7 @@ impl Opened {
         }
         // What waits between the two threads takes room in the queue, which bounds it.
         let (work, works) = unbounded();
-        let evaluate = Evaluate { work: works, out, brain, own, sources, reader: reader.clone(), metrics: metrics.clone(), lsn };
+        let evaluate = Evaluate { work: works, out, brain, own, sources, reader: reader.clone(), metrics: metrics.clone(), lsn, stage: self.progress.stage("engine") };
         let intake = Intake {
             inbox: self.inbox,
             journal: self.journal,
@@ -193,6 +197,7 @@ impl Opened {
             store_full,
             formats: current.formats.clone(),
             metrics: metrics.clone(),
+            stage: self.progress.stage("journal"),
         };
         thread("vigild-engine", Box::new(move || evaluate::run(evaluate)))?;
         thread("vigild-journal", Box::new(move || intake::run(intake)))?;

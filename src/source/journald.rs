@@ -262,6 +262,7 @@ fn render(entry: &Map<String, Value>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::connection::Budget;
     use crate::config::Limits;
     use crate::event::Span;
     use crate::metrics::Metrics;
@@ -300,17 +301,10 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let metrics = Metrics::default();
-        let source = Source {
-            name: "j".into(),
-            format: None,
-            zone: jiff::tz::TimeZone::UTC,
-            lateness: Span::seconds(5),
-            allow: Vec::new(),
-            metrics: metrics.source("j"),
-        };
+        let source = Source::new("j", Span::seconds(5), metrics.source("j"));
         let (queue, mut inbox) = Queue::new(1 << 20, Arc::new(Metrics::default()));
         let (stop, stopping) = watch::channel(false);
-        let intake = Intake { queue, limits: Arc::new(limits), stop: stopping, known: Arc::new(known) };
+        let intake = Intake { queue, limits: Arc::new(limits), stop: stopping, known: Arc::new(known), budget: Budget::new(1 << 20, Default::default()) };
         let config = Journald { program, units: vec!["a.service".into()], priority: Some("info".into()), ..Journald::default() };
         let source = Arc::new(source);
         let (mut records, mut cursors) = (Vec::new(), Vec::new());
@@ -375,14 +369,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error_at_once() {
         let metrics = Metrics::default();
-        let source = Source {
-            name: "j".into(),
-            format: None,
-            zone: jiff::tz::TimeZone::UTC,
-            lateness: Span::seconds(5),
-            allow: Vec::new(),
-            metrics: metrics.source("j"),
-        };
+        let source = Source::new("j", Span::seconds(5), metrics.source("j"));
         let config = Journald { program: "/no/such/journalctl".into(), ..Journald::default() };
         let e = open(&config, Arc::new(source)).err().map(|e| e.to_string());
         assert_eq!(e.as_deref(), Some("source j: there is no program /no/such/journalctl"));

@@ -17,6 +17,7 @@ use crate::config::{self, Kind, Limits};
 use crate::event::{Batch, Timestamp};
 use crate::journal::{self, FilePosition};
 use crate::parse::Format;
+use crate::service::Inherited;
 use crate::pipeline::{Chunk, Queue, Source, Stream, WhenFull};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,9 +161,9 @@ pub enum OpenError {
 
 /// Opens what a source of this configuration reads from; called inside the runtime. Files and HTTP are begun elsewhere, since
 /// all files are followed together and what comes by HTTP shares the listener of the API.
-pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
+pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits, sockets: Vec<Inherited>) -> Result<Vec<Opened>, OpenError> {
     match &config.kind {
-        Kind::Syslog(c) => syslog::open(c, source, limits),
+        Kind::Syslog(c) => syslog::open(c, source, limits, sockets),
         Kind::Relp(c) => relp::open(c, source),
         Kind::Journald(c) => journald::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),

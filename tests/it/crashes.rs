@@ -207,7 +207,7 @@ impl Model {
                     Some(Mark::File(p)) => drop(files.insert(p.path.to_string(), p.clone())),
                     Some(Mark::Kafka { partition, next, .. }) => drop(kafka.insert(*partition, *next)),
                     Some(Mark::Key { key, body, .. }) => drop(keys.insert(key.to_string(), (*body, seq, seq + n - 1))),
-                    None => {}
+                    Some(Mark::Cursor { .. }) | None => {}
                 }
             }
             seq += n;

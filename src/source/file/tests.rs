@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::*;
+use crate::source::connection::Budget;
 use crate::config::Limits;
 use crate::config::source::file::{File, Start};
 use crate::event::Span;
@@ -77,18 +78,11 @@ impl Rig {
 
     /// Runs the follower until `script` ends or `chunks` have been stored; what is then on its way is lost.
     fn live(&mut self, chunks: usize, script: impl FnOnce(&mut Life<'_>)) {
-        let source = Source {
-            name: "app".into(),
-            format: None,
-            zone: jiff::tz::TimeZone::UTC,
-            lateness: Span::seconds(5),
-            allow: Vec::new(),
-            metrics: self.metrics.source("app"),
-        };
+        let source = Source::new("app", Span::seconds(5), self.metrics.source("app"));
         let (queue, inbox) = Queue::new(64 << 20, Arc::new(Metrics::default()));
         let (_stop, stopping) = watch::channel(false);
         let known = Arc::new(Known { files: self.journal.positions.clone(), ..Known::default() });
-        let intake = Intake { queue, limits: Arc::new(self.limits.clone()), stop: stopping, known };
+        let intake = Intake { queue, limits: Arc::new(self.limits.clone()), stop: stopping, known, budget: Budget::new(1 << 20, Default::default()) };
         let watches = vec![(Arc::new(source), self.config.clone())];
         let follow = Follow::new(watches, &intake, self.runtime.handle(), self.pace);
         let mut life = Life { follow, inbox, journal: &mut self.journal, chunks, dead: false };

@@ -14,12 +14,13 @@ use super::tls::Tls;
 use super::{Begin, OpenError, Opened};
 use crate::config::Limits;
 use crate::config::source::syslog::{Syslog, UnixKind};
+use crate::service::Inherited;
 use crate::pipeline::Source;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Opens a TCP listener; called inside the runtime.
 pub fn bind_tcp(listen: SocketAddr) -> io::Result<TcpListener> {
@@ -39,23 +40,33 @@ fn whole(mut d: &[u8]) -> &[u8] {
 }
 
 /// Opens the sockets of a source.
-pub fn open(c: &Syslog, source: Arc<Source>, limits: &Limits) -> Result<Vec<Opened>, OpenError> {
+pub fn open(c: &Syslog, source: Arc<Source>, limits: &Limits, sockets: Vec<Inherited>) -> Result<Vec<Opened>, OpenError> {
+    let (mut tcp, mut udp) = (None, None);
+    for s in sockets {
+        match s {
+            Inherited::Tcp(s) => tcp = Some(s),
+            Inherited::Udp(s) => udp = Some(s),
+            Inherited::UnixStream(_) | Inherited::UnixDatagram(_) => tracing::warn!(source = %source.name, "an inherited Unix socket is not used"),
+        }
+    }
+    let mut listener = || tcp.take().map_or_else(|| bind_tcp(c.listen), TcpListener::from_std);
     let failed = |e: io::Error| OpenError::Listen { what: source.name.clone(), addr: c.listen.to_string(), source: e };
     let mut all: Vec<Begin> = Vec::new();
     let name = &source.name;
     if c.udp {
-        let (socket, s) = (udp::bind(c.listen, limits.udp_buffer_bytes).map_err(failed)?, source.clone());
+        let socket = udp.take().map_or_else(|| udp::bind(c.listen, limits.udp_buffer_bytes), UdpSocket::from_std).map_err(failed)?;
+        let s = source.clone();
         tracing::info!(source = %name, udp = %socket.local_addr().map_err(failed)?, "listening");
         all.push(Box::new(move |intake, tasks| drop(tasks.spawn(udp::read(socket, s, intake)))));
     }
     if c.tcp {
-        let (socket, s) = (bind_tcp(c.listen).map_err(failed)?, source.clone());
+        let (socket, s) = (listener().map_err(failed)?, source.clone());
         tracing::info!(source = %name, tcp = %socket.local_addr().map_err(failed)?, "listening");
         all.push(Box::new(move |intake, tasks| drop(tasks.spawn(serve(Listener::Tcp(socket), None, s, intake, stream::read)))));
     }
     if let Some(tls) = &c.tls {
         let tls = Tls::open(tls, name)?;
-        let (socket, s) = (bind_tcp(c.listen).map_err(failed)?, source.clone());
+        let (socket, s) = (listener().map_err(failed)?, source.clone());
         tracing::info!(source = %name, tls = %socket.local_addr().map_err(failed)?, "listening");
         all.push(Box::new(move |intake, tasks| drop(tasks.spawn(serve(Listener::Tcp(socket), Some(tls), s, intake, stream::read)))));
     }
