@@ -40,6 +40,19 @@ fn datagrams_of_a_socket_in_the_file_system_are_never_dropped() {
 }
 
 #[test]
+fn a_socket_that_was_left_behind_is_replaced() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("socket");
+    let config = format!("[[source]]\nname = \"local\"\nkind = \"syslog\"\nunix = \"{}\"\n", path.display());
+    // Killed, so that nothing is tidied up.
+    drop(Daemon::start(&config, &[]));
+    assert!(path.exists());
+    let mut d = Daemon::start(&config, &[]);
+    UnixDatagram::unbound().expect("a socket").send_to(b"<13>again", &path).expect("sent");
+    d.wait_metric("vigild_records_total{source=\"local\"}", 1.0);
+}
+
+#[test]
 fn connections_of_a_socket_in_the_file_system_are_framed_as_those_of_tcp() {
     let config = "[[source]]\nname = \"local\"\nkind = \"syslog\"\nunix = \"{dir}/socket\"\nunix_type = \"stream\"\n";
     let mut d = Daemon::start(config, &[]);

@@ -58,7 +58,9 @@ fn syslog_ng_sends_over_tcp_udp_and_tls_and_every_line_is_counted() {
     let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/syslog-ng", "usr/lib/aarch64-linux-gnu", "lib/aarch64-linux-gnu"];
     let mut c = Command::new(syslog_ng);
     c.env("LD_LIBRARY_PATH", libraries.map(|l| unpacked.join(l).display().to_string()).join(":")).args(["--foreground", "--no-caps"]);
-    c.args(["--module-path", &unpacked.join("usr/lib/syslog-ng/3.38").display().to_string()]);
+    // The folder of its modules is named by its version.
+    let modules = fs::read_dir(unpacked.join("usr/lib/syslog-ng")).expect("a folder").map(|e| e.expect("an entry").path());
+    c.arg("--module-path").arg(modules.into_iter().find(|p| p.is_dir()).expect("modules"));
     for (flag, file) in [("--cfgfile", "syslog-ng.conf"), ("--persist-file", "persist"), ("--pidfile", "pid"), ("--control", "control")] {
         c.arg(flag).arg(dir.path().join(file));
     }
