@@ -53,7 +53,7 @@ async fn take(app: &App, name: &str, hook: &Hook, peer: IpAddr, headers: &Header
     hook.proves(headers, &bytes)?;
     let form = headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     if hook.is_github() && form {
-        aside.cover(2 * bytes.capacity())?;
+        aside.cover(2 * bytes.capacity(), 0)?;
         bytes = hook::payload(&bytes).ok_or(Trouble::Form)?;
     }
     // Asked only of who has proved to be the sender: nobody else uses up keys.

@@ -84,6 +84,9 @@ impl Trouble {
             Trouble::Refused(Refused::Coding) => {
                 r.headers_mut().insert(header::ACCEPT_ENCODING, CODINGS);
             }
+            Trouble::Unproved => {
+                r.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             Trouble::Slow => {
                 r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -213,7 +213,6 @@ mod tests {
     use super::*;
     use crate::event::time::SECOND;
     use crate::metrics::Reason;
-    use jiff::tz::TimeZone;
     use std::sync::RwLock;
 
     type Do = fn(&Source);

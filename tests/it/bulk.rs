@@ -194,10 +194,9 @@ impl Network {
                 }
             }
             up.write_all(&request)?;
-            let answer = message(&mut up)?.unwrap_or_default();
-            if matches!(fault, Fault::AnswerLost) {
+            let Some(answer) = message(&mut up)?.filter(|_| !matches!(fault, Fault::AnswerLost)) else {
                 return from.shutdown(Shutdown::Both);
-            }
+            };
             from.write_all(&answer)?;
         }
     }
@@ -318,16 +317,21 @@ fn omelasticsearch(faults: &'static [Fault], busy: bool) -> Option<(Vec<usize>, 
     Some((counts, carried))
 }
 
+/// The lines that are not there exactly once, with how often they are.
+fn other_than_once(stored: &[usize]) -> Vec<(usize, usize)> {
+    stored.iter().copied().enumerate().filter(|(_, n)| *n != 1).collect()
+}
+
 #[test]
 fn omelasticsearch_sends_every_line_once() {
     let Some((stored, _)) = omelasticsearch(&[], false) else { return };
-    assert_eq!(stored, vec![1; LINES]);
+    assert_eq!(other_than_once(&stored), []);
 }
 
 #[test]
 fn what_omelasticsearch_sends_while_there_is_no_room_comes_again() {
     let Some((stored, _)) = omelasticsearch(&[], true) else { return };
-    assert_eq!(stored, vec![1; LINES]);
+    assert_eq!(other_than_once(&stored), []);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
 /// RFC 8878 asks decoders for windows of 8 MiB; larger ones are refused.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// So many bytes are decompressed at a time: what comes out of them is taken before the next.
-const PIECE: usize = 4 << 10;
+/// So many bytes are inflated at a time: what comes out of them, a thousand times as much at most, is taken before the next.
+const PIECE: usize = 1 << 10;
+/// So many bytes come out of zstd at a time.
+const OUT: usize = 32 << 10;
 /// What an inflater needs, its window included.
 const INFLATER: usize = 64 << 10;
 
@@ -138,7 +140,7 @@ impl Decoder {
             }
             Kind::Zstd { context, ended } => {
                 let mut input = InBuffer::around(bytes);
-                let mut out = [0u8; 8 * PIECE];
+                let mut out = [0u8; OUT];
                 loop {
                     let mut output = OutBuffer::around(&mut out[..]);
                     let hint = context.decompress_stream(&mut output, &mut input);

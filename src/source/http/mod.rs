@@ -64,13 +64,14 @@ pub struct Aside<'d> {
 }
 
 impl Aside<'_> {
-    /// Sees to it that so many bytes are set aside.
-    pub fn cover(&mut self, bytes: usize) -> Result<(), Refused> {
-        let Some(more) = bytes.checked_sub(self.bytes).filter(|m| *m > 0) else { return Ok(()) };
+    /// Sees to it that so many bytes are set aside, and those of a decoder: with these a body may have all there are.
+    pub fn cover(&mut self, bytes: usize, decoder: usize) -> Result<(), Refused> {
         let most = self.door.intake.limits.bodies_bytes;
         if bytes > most {
             return Err(Refused::TooMany(most));
         }
+        let want = (bytes + decoder).min(most);
+        let Some(more) = want.checked_sub(self.bytes).filter(|m| *m > 0) else { return Ok(()) };
         // In steps, or every piece of a body would ask again.
         let more = more.max(STEP.min(most - self.bytes));
         let permits = self.door.bodies.clone().try_acquire_many_owned(more as u32).map_err(|_| Refused::Busy)?;
@@ -193,7 +194,7 @@ impl<T: Take> Incoming<T> {
             tokio::task::block_in_place(|| self.decoder.feed(bytes, &mut |b| to.take(b)))
         };
         fed.map_err(|e| self.refused(e))?;
-        aside.cover(self.decoder.held() + self.to.held())
+        aside.cover(self.to.held(), self.decoder.held())
     }
 
     /// The body has ended: what was made of it.
@@ -201,7 +202,7 @@ impl<T: Take> Incoming<T> {
         let to = &mut self.to;
         let ended = self.decoder.end(&mut |b| to.take(b));
         ended.map_err(|e| self.refused(e))?;
-        aside.cover(self.to.held())?;
+        aside.cover(self.to.held(), 0)?;
         Ok(self.to)
     }
 
