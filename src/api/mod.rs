@@ -4,7 +4,7 @@
 //! else wants the token. Errors are `application/problem+json`, those of `_bulk` as Elasticsearch has them. Connections are
 //! bounded in number; each has its time for a request's head, the first included, and for its body.
 
-pub mod auth;
+mod auth;
 mod body;
 mod bulk;
 mod elastic;
