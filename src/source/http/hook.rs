@@ -1,6 +1,7 @@
 //! Webhooks: who may send them, and the records in their bodies.
 
 use super::super::OpenError;
+use super::credentials::spellings;
 use super::{Take, Way, is_among};
 use crate::config::secret::Revealed;
 use crate::config::source::hook::{self as config, Signature};
@@ -78,7 +79,7 @@ impl Hook {
                 let mut values = headers.get_all(header.as_str()).iter();
                 let (given, more) = (values.next(), values.next());
                 let given = given.filter(|_| more.is_none()).ok_or(Unproved::Signature)?;
-                let right = crate::api::auth::spellings(given.as_bytes()).any(|g| secret.is(&g));
+                let right = spellings(given.as_bytes()).any(|g| secret.is(&g));
                 if right { Ok(()) } else { Err(Unproved::Signature) }
             }
             (Signature::Github | Signature::Hmac { .. }, Some(_)) => Ok(()),

@@ -6,6 +6,7 @@
 
 pub mod bulk;
 pub mod coding;
+pub mod credentials;
 pub mod hook;
 pub mod keys;
 
