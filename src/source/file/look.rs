@@ -207,7 +207,7 @@ impl Follow<'_> {
             let (size, at) = (m.len(), written(&m));
             let changed = (size, at) != (t.size, t.written);
             // One that was renamed, but not as rotation does it, goes on.
-            t.order.0 = named.get(&t.inode).is_some_and(|f| f.is_current());
+            t.order = (named.get(&t.inode).is_some_and(|f| f.is_current()), at, t.order.2);
             if t.order.0 {
                 t.retired = None;
             } else if t.retired.is_none() || size != t.size {
@@ -456,7 +456,13 @@ impl Follow<'_> {
         }
         let at_end = config.is_some_and(|w| w.from == Start::End) && self.fresh.contains(&f.source.name);
         if !at_end {
-            self.open(f, &c.head, None, failing);
+            if let Some(i) = self.open(f, &c.head, None, failing)
+                && !f.is_current()
+            {
+                // Known from now on, whatever becomes known of younger ones before it is read.
+                let position = self.tails[i].position();
+                self.mark(i, position);
+            }
             return;
         }
         let offset = if c.packing == Packing::Plain { line_start(&f.path, f.len) } else { ALL };
