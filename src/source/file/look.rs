@@ -207,7 +207,7 @@ impl Follow<'_> {
             let (size, at) = (m.len(), written(&m));
             let changed = (size, at) != (t.size, t.written);
             // One that was renamed, but not as rotation does it, goes on.
-            t.order.0 = named.get(&t.inode).is_some_and(|f| f.is_current());
+            t.order = (named.get(&t.inode).is_some_and(|f| f.is_current()), at, t.order.2);
             if t.order.0 {
                 t.retired = None;
             } else if t.retired.is_none() || size != t.size {
@@ -363,6 +363,7 @@ impl Follow<'_> {
             let mut adopted = false;
             if c.place.is_none() {
                 if let Some(of) = self.copied(&c) {
+                    tracing::debug!(file = %c.found.path.display(), "is a copy of one that is read");
                     self.pass(&c.found, Some(of));
                     newest.know(&source, &base, at);
                     continue;
@@ -427,6 +428,7 @@ impl Follow<'_> {
         };
         let mut p = FilePosition { inode: found.inode, ..old.clone() };
         self.past.supersede(&found.path, &head, &old);
+        tracing::debug!(file = %found.path.display(), stream = %p.path, offset = p.offset, adopted, nothing, "is known");
         if nothing && (packed || !found.is_current()) {
             (p.offset, p.skip) = (if packed { ALL } else { found.len }, 0);
             self.pass(&found, None);
@@ -447,13 +449,20 @@ impl Follow<'_> {
     /// Begins a file that nobody has read.
     fn begin(&mut self, c: Candidate, failing: &mut BTreeSet<PathBuf>) {
         let f = &c.found;
+        tracing::debug!(file = %f.path.display(), stream = %f.base, "has not been read");
         let config = f.watch.and_then(|w| self.watches.get(w)).map(|w| &w.1);
         if config.and_then(|w| w.ignore_older).is_some_and(|o| super::age(f.written) > o) {
             return self.pass(f, None);
         }
         let at_end = config.is_some_and(|w| w.from == Start::End) && self.fresh.contains(&f.source.name);
         if !at_end {
-            self.open(f, &c.head, None, failing);
+            if let Some(i) = self.open(f, &c.head, None, failing)
+                && !f.is_current()
+            {
+                // Known from now on, whatever becomes known of younger ones before it is read.
+                let position = self.tails[i].position();
+                self.mark(i, position);
+            }
             return;
         }
         let offset = if c.packing == Packing::Plain { line_start(&f.path, f.len) } else { ALL };

@@ -61,9 +61,9 @@ impl Past {
     }
 
     /// The position of the very file: the same inode and beginning, and not shorter than what was read (`len` is `None` of
-    /// a compressed one).
+    /// a compressed one). A position in an empty file says nothing: the inode may have been given away.
     pub fn same_file(&self, source: &str, inode: Inode, head: &[u8], len: Option<u64>) -> Option<Place> {
-        self.best(source, |p| p.inode == inode && fits(head, p) && len.is_none_or(|l| l >= p.offset))
+        self.best(source, |p| p.inode == inode && p.head_len > 0 && fits(head, p) && len.is_none_or(|l| l >= p.offset))
     }
 
     /// The position of a file that had the same beginning and, but for what rotation adds to it, the same name.
@@ -121,6 +121,8 @@ mod tests {
         assert_eq!(same(7, b"other line", Some(100)), None, "the inode has been given to another file");
         assert_eq!(same(7, b"fir", Some(100)), None);
         assert_eq!(same(9, b"first line", Some(100)), None);
+        let empty = Past::new(&[position("/l/a.log", 7, b"", 0)], 9);
+        assert!(empty.same_file("s", (1, 7), b"first line", Some(100)).is_none() && empty.has("s"));
         assert_eq!(past.same_file("t", (1, 7), b"first line", None).map(|p| p.position.offset), None, "another source's");
         let content = |path: &str, len| past.same_content("s", Path::new(path), b"first line", len).map(|p| p.position.offset);
         for (path, len, want) in [

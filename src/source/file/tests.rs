@@ -344,6 +344,7 @@ impl Writer {
             }
             _ => {
                 let how = ROTATIONS[self.random.below(ROTATIONS.len() as u64) as usize];
+                tracing::debug!(?how, lines = self.lines.len(), "rotates");
                 rotate(&self.dir.clone(), how, &mut self.day);
                 self.write("");
             }
@@ -354,6 +355,9 @@ impl Writer {
 #[test]
 fn killed_at_any_moment_every_line_is_stored_once_and_in_order() {
     let seeds = std::env::var("VIGILD_SEED").ok().and_then(|s| s.parse().ok()).map_or(1..40, |s: u64| s..s + 1);
+    if seeds.end - seeds.start == 1 {
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
+    }
     for seed in seeds {
         let globs: &[&str] = if seed % 2 == 0 { &["a.log"] } else { &["a.log*"] };
         let mut r = Rig::new(globs);
@@ -371,6 +375,7 @@ fn killed_at_any_moment_every_line_is_stored_once_and_in_order() {
             for _ in 0..w.random.below(4) {
                 w.act();
             }
+            tracing::debug!(stored = r.journal.records.len(), positions = ?r.journal.positions, "starts");
             let (chunks, rounds) = (w.random.below(12) as usize, w.random.below(6));
             r.live(chunks, |l| {
                 for _ in 0..rounds {
