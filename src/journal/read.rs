@@ -195,7 +195,8 @@ impl Iterator for Entries {
                     if l.next.0 <= self.lsn {
                         continue;
                     }
-                    if l.first.0 < self.lsn {
+                    // What was read last knows better than a segment whose beginning is damaged.
+                    if l.first.0 <= self.lsn {
                         l.first = (self.lsn, self.seq.unwrap_or(l.first.1));
                     }
                     (self.lsn, self.seq) = (l.next.0, Some(l.next.1));

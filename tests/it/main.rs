@@ -7,6 +7,7 @@ mod crashes;
 mod daemon;
 mod demo;
 mod diagnostics;
+mod journal;
 mod memory;
 mod roundtrip;
 mod rsyslog;
