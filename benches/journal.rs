@@ -4,7 +4,6 @@
 
 #![allow(clippy::disallowed_methods)]
 
-#[allow(dead_code, reason = "shared with others")]
 #[path = "gen_eve.rs"]
 mod gen_eve;
 

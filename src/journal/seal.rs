@@ -298,7 +298,7 @@ pub(super) fn seal(shared: &Shared, from: &Arc<Segment>) -> io::Result<()> {
     shared.disk.sync_dir(&shared.dir)?;
     let stored = file.len()?;
     let end = sealed.footer.map_or(0, |f| f.end);
-    let new = Segment::new(from.home, path, file, Form::Sealed(sealed.blocks), from.first, end, true, shared.cache.clone());
+    let new = Segment::new(from.home, path, file, Form::Sealed(sealed.blocks), from.first, end, shared.cache.clone());
     let (lsn, seq) = from.limit();
     new.set_limit(lsn, seq);
     new.set_stored(stored);
