@@ -11,7 +11,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// Reads the journal. Clones are cheap; it never waits for a write or a sync.
+/// Reads the journal. Clones are cheap; it never waits for a write or a sync. As long as there is one the journal is in use, also
+/// when its writer is gone.
 #[derive(Clone)]
 pub struct Reader {
     pub(super) shared: Arc<Shared>,
