@@ -19,7 +19,8 @@ impl Keeper {
         self.shared.set_held(lsn);
     }
 
-    /// Deletes a segment or seals one; true if there was something to do. After an error the same is tried again.
+    /// Deletes a segment or seals one; true if there was something to do. After an error the next call tries the same again; a segment
+    /// that the disk does not give stays as it is, and is read as far as it can be.
     pub fn step(&mut self) -> io::Result<bool> {
         let o = &self.shared.options;
         if (self.shared.over() || self.shared.disk.free(&self.shared.dir)? < o.min_free) && self.shared.delete_oldest()? {

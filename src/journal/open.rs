@@ -300,7 +300,7 @@ impl Opening<'_> {
         }
         let len = c.file.len().at(&path)?;
         if !c.sealed {
-            let make = |first, cache| Segment::new(here, path.clone(), c.file.clone(), Form::Raw, first, len, false, cache);
+            let make = |first, cache| Segment::new(here, path.clone(), c.file.clone(), Form::Raw, first, len, cache);
             let first = match from_header {
                 Some(f) => Some(f),
                 None => self.beginning(make(Point { offset: HEADER as u64, lsn: c.lsn, seq: 0, before: None }, self.cache.clone())).at(&path)?,
@@ -311,7 +311,7 @@ impl Opening<'_> {
         let first = from_header.or_else(|| index.blocks.first().map(|b| b.point).filter(|p| p.offset == HEADER as u64));
         let (Some(first), Some(last)) = (first, index.blocks.last()) else { return Ok(None) };
         let end = index.footer.map_or(last.end(), |f| f.end);
-        let s = Segment::new(here, path, c.file.clone(), Form::Sealed(index.blocks), first, end, true, self.cache.clone());
+        let s = Segment::new(here, path, c.file.clone(), Form::Sealed(index.blocks), first, end, self.cache.clone());
         s.set_stored(len);
         match index.footer {
             Some(f) => s.set_limit(f.limit.0, f.limit.1),
@@ -324,19 +324,15 @@ impl Opening<'_> {
     fn beginning(&self, s: Segment) -> io::Result<Option<Point>> {
         let first = s.first;
         let mut walk = Walk::new(Arc::new(s), first);
-        loop {
-            match walk.step() {
-                Step::State { seq, whole: true, .. } => {
-                    let before = State::read(walk.body(), &self.bounds).and_then(|s| s.time());
-                    return Ok(Some(Point { seq, before, ..first }));
-                }
-                Step::State { seq, .. } => return Ok(Some(Point { seq, ..first })),
-                Step::Entry { head, .. } => return Ok(Some(Point { seq: head.seq, ..first })),
-                Step::Lost(Lost { error: Some(e), .. }) => return Err(e),
-                Step::Lost(l) if l.next.1 != u64::MAX => return Ok(Some(Point { seq: l.next.1, ..first })),
-                Step::Lost(_) | Step::End => return Ok(None),
-            }
-        }
+        let (seq, before) = match walk.step() {
+            Step::State { seq, whole: true, .. } => (seq, State::read(walk.body(), &self.bounds).and_then(|s| s.time())),
+            Step::State { seq, .. } => (seq, None),
+            Step::Entry { head, .. } => (head.seq, None),
+            Step::Lost(Lost { error: Some(e), .. }) => return Err(e),
+            Step::Lost(l) if l.next.1 != u64::MAX => (l.next.1, None),
+            Step::Lost(_) | Step::End => return Ok(None),
+        };
+        Ok(Some(Point { seq, before, ..first }))
     }
 
     /// Copies bytes to the quarantine, if there is room: its name. That it cannot be copied is no reason not to go on.
@@ -451,7 +447,8 @@ impl Opening<'_> {
                 sound = (walk.offset, walk.lsn, walk.seq);
             }
         }
-        if !entries && !(begun && header) && !sealed {
+        let used = entries || sealed || begun && header;
+        if !used {
             return Ok(None);
         }
         let (mut last, mut next_seq, mut cut) = (sound.1 - 1, sound.2, None);

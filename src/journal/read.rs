@@ -11,7 +11,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// Reads the journal. Clones are cheap; it never waits for a write or a sync.
+/// Reads the journal. Clones are cheap; it never waits for a write or a sync. As long as there is one the journal is in use, also
+/// when its writer is gone.
 #[derive(Clone)]
 pub struct Reader {
     pub(super) shared: Arc<Shared>,
@@ -195,7 +196,8 @@ impl Iterator for Entries {
                     if l.next.0 <= self.lsn {
                         continue;
                     }
-                    if l.first.0 < self.lsn {
+                    // What was read last knows better than a segment whose beginning is damaged.
+                    if l.first.0 <= self.lsn {
                         l.first = (self.lsn, self.seq.unwrap_or(l.first.1));
                     }
                     (self.lsn, self.seq) = (l.next.0, Some(l.next.1));

@@ -96,13 +96,13 @@ impl Block {
 
     /// The offset behind it, before compression.
     pub fn end(&self) -> u64 {
-        self.point.offset + u64::from(self.len)
+        self.point.offset.saturating_add(u64::from(self.len))
     }
 
     /// The bytes of the block.
     pub fn unpack(&self, file: &dyn DiskFile, id: u64) -> Result<Vec<u8>, Broken> {
         // A damaged length must not ask for more than the file has.
-        if self.place + u64::from(self.packed) > file.len().map_err(Broken::Io)? {
+        if self.place.saturating_add(u64::from(self.packed)) > file.len().map_err(Broken::Io)? {
             return Err(Broken::Block);
         }
         let mut packed = vec![0; self.packed as usize];
@@ -298,7 +298,7 @@ pub(super) fn seal(shared: &Shared, from: &Arc<Segment>) -> io::Result<()> {
     shared.disk.sync_dir(&shared.dir)?;
     let stored = file.len()?;
     let end = sealed.footer.map_or(0, |f| f.end);
-    let new = Segment::new(from.home, path, file, Form::Sealed(sealed.blocks), from.first, end, true, shared.cache.clone());
+    let new = Segment::new(from.home, path, file, Form::Sealed(sealed.blocks), from.first, end, shared.cache.clone());
     let (lsn, seq) = from.limit();
     new.set_limit(lsn, seq);
     new.set_stored(stored);

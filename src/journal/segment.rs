@@ -107,13 +107,13 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// A segment that ends at this offset. `scanned` says that its points will be added by whoever knows them.
-    pub fn new(home: Home, path: PathBuf, file: Arc<dyn DiskFile>, form: Form, first: Point, end: u64, scanned: bool, cache: Arc<Cache>) -> Segment {
+    /// A segment that ends at this offset, the points of a raw one not known yet.
+    pub fn new(home: Home, path: PathBuf, file: Arc<dyn DiskFile>, form: Form, first: Point, end: u64, cache: Arc<Cache>) -> Segment {
         Segment {
             home,
             path,
             file,
-            scanned: AtomicBool::new(scanned || matches!(form, Form::Sealed(_))),
+            scanned: AtomicBool::new(matches!(form, Form::Sealed(_))),
             form,
             first,
             end: AtomicU64::new(end),

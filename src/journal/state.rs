@@ -52,6 +52,8 @@ pub(super) struct Told {
     pub mark: Option<Mark>,
 }
 
+/// Source, device, number.
+type Inode = (Arc<str>, (u64, u64));
 type Scoped = (Arc<str>, Arc<str>);
 type Partition = (Arc<str>, Arc<str>, i32);
 
@@ -61,7 +63,7 @@ pub struct State {
     time: Option<Timestamp>,
     latest: Option<Timestamp>,
     files: BTreeMap<u64, FilePosition>,
-    by_inode: HashMap<(Arc<str>, (u64, u64)), Vec<u64>>,
+    by_inode: HashMap<Inode, Vec<u64>>,
     files_text: usize,
     kafka: BTreeMap<Partition, (u64, i64)>,
     by_touch: BTreeMap<u64, Partition>,

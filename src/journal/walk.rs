@@ -138,10 +138,10 @@ impl Walk {
         }
         // A record number that is not the expected one can only follow damage to what was before.
         if !body || h.seq != self.seq {
-            return self.lost(Point { offset: next, lsn: h.lsn + 1, seq: h.seq + u64::from(h.count), before: None }, None);
+            return self.lost(Point { offset: next, lsn: h.lsn + 1, seq: h.seq.saturating_add(u64::from(h.count)), before: None }, None);
         }
         self.place(offset, &h, true);
-        (self.offset, self.lsn, self.seq) = (next, h.lsn + 1, h.seq + u64::from(h.count));
+        (self.offset, self.lsn, self.seq) = (next, h.lsn + 1, h.seq.saturating_add(u64::from(h.count)));
         Step::Entry { offset, head: h }
     }
 

@@ -107,7 +107,10 @@ fn create(shared: &Shared, at: Place, state: &State, generation: u32) -> io::Res
     match begun {
         Ok(offset) => {
             let first = Point { offset: HEADER as u64, lsn: at.lsn, seq: at.seq, before: state.time() };
-            Ok((Segment::new(home, path, file, Form::Raw, first, offset, true, shared.cache.clone()), offset))
+            let segment = Segment::new(home, path, file, Form::Raw, first, offset, shared.cache.clone());
+            // They are added as it is written.
+            segment.set_points(Vec::new());
+            Ok((segment, offset))
         }
         Err(e) => {
             // Room for what comes; if it stays, the next attempt takes its place.

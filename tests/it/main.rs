@@ -12,6 +12,7 @@ mod demo;
 mod diagnostics;
 mod hooks;
 mod ingest;
+mod journal;
 mod kill;
 mod load;
 mod logrotate;
