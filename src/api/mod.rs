@@ -4,12 +4,8 @@
 //! else wants the token. Errors are `application/problem+json`, those of `_bulk` as Elasticsearch has them. Connections are
 //! bounded in number; each has its time for a request's head, the first included, and for its body.
 
-<<<<<<< HEAD
 mod alerts;
 pub mod auth;
-=======
-mod auth;
->>>>>>> h-http
 mod body;
 mod bulk;
 mod elastic;
