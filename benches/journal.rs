@@ -4,14 +4,12 @@
 
 #![allow(clippy::disallowed_methods)]
 
-#[path = "gen_eve.rs"]
-mod gen_eve;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use vigild::disk::{Disk, Real};
 use vigild::event::{Batch, Timestamp};
+use vigild::r#gen::{Form, sample};
 use vigild::journal::{Journal, Options, Records, What};
 
 const CHUNK: usize = 128 << 10;
@@ -34,7 +32,7 @@ fn main() {
     println!("{:<44} {plain:>8.0} MiB/s", "1 MiB write + fdatasync");
     Real.remove(&dir.path().join("plain")).expect("it is there");
 
-    let lines = gen_eve::eve(1000, 1);
+    let lines = sample(Form::Suricata, 1000, 1);
     let mut batch = Batch::default();
     for l in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         if batch.bytes.len() + l.len() > CHUNK {

@@ -125,7 +125,7 @@ pub enum WhenFull {
     Drop,
 }
 
-/// The numbers of the first and the last record, or why nothing was stored.
+/// The numbers of the first and the last record (less than the first where there was none), or why nothing was stored.
 pub type Stored = Result<(u64, u64), NotStored>;
 
 /// Why records were not stored.

@@ -51,7 +51,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // Before any thread: the environment says which sockets are there.
     let sockets = crate::service::inherited().map_err(|e| Failure::File(super::causes(&e)))?;
     let first = tell(configure(&args)?)?;
-    let data = args.data.clone().or_else(config::data_dir).ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))?;
+    let data = args
+        .data
+        .clone()
+        .or_else(config::data_dir)
+        .ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))?;
     let again = move || -> Result<Configured, String> {
         let read = configure(&args).map_err(|f| f.to_string())?;
         match load::errors(&read.found) {

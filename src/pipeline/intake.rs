@@ -71,7 +71,8 @@ struct Rest {
 struct Answer {
     source: Arc<Source>,
     done: Option<oneshot::Sender<Stored>>,
-    numbers: (u64, u64),
+    first: u64,
+    records: u64,
     bytes: u64,
     truncated: u64,
 }
@@ -282,7 +283,8 @@ fn write(s: &mut Intake, items: Vec<Item>, answers: &mut Vec<Answer>) -> Result<
             answers.push(Answer {
                 source: stream.source.clone(),
                 done,
-                numbers: (place.seq, place.seq + n.saturating_sub(1)),
+                first: place.seq,
+                records: n,
                 bytes: r.batch.records.iter().map(|r| r.span.len as u64).sum(),
                 truncated: r.batch.records.iter().filter(|r| r.truncated).count() as u64,
             });
@@ -315,10 +317,10 @@ fn sync(s: &mut Intake) {
 fn answer(answers: Vec<Answer>) {
     for a in answers {
         let m = &a.source.metrics;
-        m.records.inc_by(a.numbers.1 + 1 - a.numbers.0);
+        m.records.inc_by(a.records);
         m.bytes.inc_by(a.bytes);
         m.truncated.inc_by(a.truncated);
         // Whoever asked may have gone.
-        let _ = a.done.map(|d| d.send(Ok(a.numbers)));
+        let _ = a.done.map(|d| d.send(Ok((a.first, (a.first + a.records).saturating_sub(1)))));
     }
 }

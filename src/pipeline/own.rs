@@ -220,7 +220,10 @@ mod tests {
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
     fn check(steps: &[(i64, Do)], evicted: &[(String, u64)]) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
-        let source = Arc::new(Source { silent_after: Some(std::time::Duration::from_secs(100)), ..Source::new("syslog", Span::seconds(60), metrics.source("syslog")) });
+        let source = Arc::new(Source {
+            silent_after: Some(std::time::Duration::from_secs(100)),
+            ..Source::new("syslog", Span::seconds(60), metrics.source("syslog"))
+        });
         let mut tales = Vec::new();
         let mut own = Own::new(Arc::new(RwLock::new(vec![source.clone()])));
         for (at, step) in steps {

@@ -188,7 +188,17 @@ impl Opened {
         }
         // What waits between the two threads takes room in the queue, which bounds it.
         let (work, works) = unbounded();
-        let evaluate = Evaluate { work: works, out, brain, own, sources, reader: reader.clone(), metrics: metrics.clone(), lsn, stage: self.progress.stage("engine") };
+        let evaluate = Evaluate {
+            work: works,
+            out,
+            brain,
+            own,
+            sources,
+            reader: reader.clone(),
+            metrics: metrics.clone(),
+            lsn,
+            stage: self.progress.stage("engine"),
+        };
         let intake = Intake {
             inbox: self.inbox,
             journal: self.journal,

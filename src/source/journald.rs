@@ -262,12 +262,12 @@ fn render(entry: &Map<String, Value>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::connection::Budget;
     use crate::config::Limits;
     use crate::event::Span;
     use crate::metrics::Metrics;
     use crate::pipeline::Queue;
     use crate::source::Known;
+    use crate::source::connection::Budget;
     use std::os::unix::fs::PermissionsExt;
     use tokio::sync::watch;
 
@@ -304,7 +304,8 @@ mod tests {
         let source = Source::new("j", Span::seconds(5), metrics.source("j"));
         let (queue, mut inbox) = Queue::new(1 << 20, Arc::new(Metrics::default()));
         let (stop, stopping) = watch::channel(false);
-        let intake = Intake { queue, limits: Arc::new(limits), stop: stopping, known: Arc::new(known), budget: Budget::new(1 << 20, Default::default()) };
+        let intake =
+            Intake { queue, limits: Arc::new(limits), stop: stopping, known: Arc::new(known), budget: Budget::new(1 << 20, Default::default()) };
         let config = Journald { program, units: vec!["a.service".into()], priority: Some("info".into()), ..Journald::default() };
         let source = Arc::new(source);
         let (mut records, mut cursors) = (Vec::new(), Vec::new());

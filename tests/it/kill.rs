@@ -113,7 +113,7 @@ impl Estate {
         let mut s = TcpStream::connect(self.http)?;
         s.set_read_timeout(Some(Duration::from_secs(20)))?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n{headers}\r\n",
+            "{method} {path} HTTP/1.0\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n{headers}\r\n",
             token.trim(),
             body.len()
         );

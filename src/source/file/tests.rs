@@ -4,13 +4,13 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::*;
-use crate::source::connection::Budget;
 use crate::config::Limits;
 use crate::config::source::file::{File, Start};
 use crate::event::Span;
 use crate::metrics::Metrics;
 use crate::pipeline::{Inbox, Queue};
 use crate::source::Known;
+use crate::source::connection::Budget;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
