@@ -134,7 +134,9 @@ pub struct Metrics {
     pub journal_bytes: Gauge,
     /// The journal's last entry.
     pub journal_entry: Gauge,
-    /// Entries that are durable or about to be, and not evaluated yet.
+    /// The last entry that has been evaluated.
+    pub engine_entry: Gauge,
+    /// Entries that are in the journal and not evaluated yet.
     pub engine_lag: Gauge,
     /// Bytes that wait for the engine.
     pub queue_bytes: Gauge,
@@ -155,10 +157,8 @@ pub struct Metrics {
     limited: Family<Labels, Counter>,
     /// Matches of alerts that are forgotten.
     pub updates_lost: Counter,
-    /// Bytes of alerts that are not written yet.
+    /// Bytes of alert lines on their way from the engine to where they are written.
     pub alerts_waiting: Gauge,
-    /// Alert lines that were given up.
-    pub alerts_lost: Counter,
     /// What rules feed.
     pub fed: Arc<Fed>,
 }
@@ -204,6 +204,7 @@ impl Default for Metrics {
             journal_fsync: fsync,
             journal_bytes: add(&mut r, "vigild_journal_bytes", "Bytes of the journal on disk"),
             journal_entry: add(&mut r, "vigild_journal_entry", "Number of the journal's last entry"),
+            engine_entry: add(&mut r, "vigild_engine_entry", "Number of the last entry of the journal that has been evaluated"),
             engine_lag: add(&mut r, "vigild_engine_lag_entries", "Entries of the journal that are not evaluated yet"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
@@ -216,7 +217,6 @@ impl Default for Metrics {
             limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
             updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
-            alerts_lost: add(&mut r, "vigild_alerts_lost", "Alert lines given up, since the file could not be written and the buffer was full"),
             fed: fed.clone(),
             registry: Registry::default(),
         };

@@ -181,7 +181,7 @@ impl Queue {
         // Bounded by the room that every message takes.
         let (tx, rx) = unbounded();
         let (room, full) = (Arc::new(Semaphore::new(bytes)), Arc::new(AtomicBool::new(false)));
-        (Queue { tx, room: room.clone(), bytes, full: full.clone(), metrics }, Inbox { rx, room, bytes, full })
+        (Queue { tx, room, bytes, full: full.clone(), metrics }, Inbox { rx, full })
     }
 
     fn weight(&self, batch: &Batch) -> u32 {
@@ -268,7 +268,8 @@ impl Queue {
         drop(self.tx.send((Message::Stop, None)));
     }
 
-    fn gauge(&self) {
+    /// Shows what waits, in the queue and in the engine.
+    pub fn gauge(&self) {
         self.metrics.queue_bytes.set((self.bytes - self.room.available_permits().min(self.bytes)) as i64);
     }
 }
@@ -277,8 +278,6 @@ impl Queue {
 pub struct Inbox {
     /// What comes.
     pub rx: Receiver<Sent>,
-    room: Arc<Semaphore>,
-    bytes: usize,
     full: Arc<AtomicBool>,
 }
 
@@ -298,11 +297,6 @@ impl Inbox {
     /// Says to those who send whether the disk is full.
     pub fn set_full(&self, yes: bool) {
         self.full.store(yes, Ordering::Relaxed);
-    }
-
-    /// Bytes that wait, or are in the engine.
-    pub fn waiting(&self) -> usize {
-        self.bytes - self.room.available_permits().min(self.bytes)
     }
 }
 

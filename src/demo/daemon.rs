@@ -1,5 +1,6 @@
 //! A daemon of one's own: the same binary as a child process, on loopback, with a directory that goes when it goes.
 
+use crate::clock;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -121,9 +122,19 @@ impl Daemon {
         begin().inspect_err(|_| instance.end())
     }
 
-    /// Hands over records of a format; they are in the engine when this returns.
+    /// Hands over records of a format; what they set off is written when this returns.
     pub fn ingest(&mut self, format: &str, records: &str) -> Result<(), DaemonError> {
-        self.request("POST", &format!("/api/v1/ingest/{format}"), records).map(drop)
+        self.request("POST", &format!("/api/v1/ingest/{format}"), records)?;
+        let begin = clock::monotonic();
+        while begin.elapsed() < PATIENCE {
+            let text = self.metrics()?;
+            let value = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' ')?.parse::<i64>().ok()).unwrap_or(0);
+            if value("vigild_engine_entry") >= value("vigild_journal_entry") && value("vigild_alerts_waiting_bytes") == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// What `/metrics` says.

@@ -5,7 +5,7 @@ use super::bundle::Loaded;
 use super::own::Own;
 use super::record::Out;
 use super::snapshot::Snapshot;
-use super::{Source, Stream};
+use super::{Queue, Source, Stream};
 use crate::clock;
 use crate::event::Timestamp;
 use crate::journal::{Entry, Reader, What};
@@ -62,6 +62,8 @@ pub struct Evaluate {
     pub reader: Reader,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// The queue, to show what waits in it.
+    pub queue: Queue,
     /// The last entry taken.
     pub lsn: u64,
     /// Says that it moves.
@@ -129,6 +131,10 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
             stream.source.sight.look(event, r.received);
         }
     }
+    e.metrics.engine_entry.set(entry.lsn as i64);
+    drop(live.room);
+    e.queue.gauge();
+    e.metrics.alerts_waiting.inc_by(tales.iter().map(|t| t.line.len() as i64).sum());
     if !tales.is_empty() && e.out.send(Out::Tales { lsn: entry.lsn, tales }).is_err() {
         return false;
     }

@@ -127,12 +127,12 @@ pub fn run(mut s: Intake) {
             sync(&mut s);
             dirty = None;
         }
+        s.metrics.journal_entry.set(s.journal.last() as i64);
         answer(answers);
         for ask in asked {
             // Whoever asked may have gone.
             let _ = ask.send(Known::of(s.journal.state()));
         }
-        s.metrics.journal_entry.set(s.journal.last() as i64);
         if stop {
             if !held.is_empty() {
                 tracing::error!(messages = held.len(), "stopped with a full disk; what waited was not acknowledged");

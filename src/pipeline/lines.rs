@@ -57,10 +57,12 @@ pub fn open(file: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
 
 /// Starts the thread.
 pub fn start(to: Box<dyn Write + Send>, store: Arc<Store>, metrics: Arc<Metrics>) -> io::Result<Lines> {
+    // What is on its way from before a restart.
+    metrics.alerts_waiting.inc_by(store.size().map_or(0, |s| s.outbox as i64));
     let (more, wake) = bounded(1);
     let (end, ended) = bounded(0);
     std::thread::Builder::new().name("vigild-lines".into()).spawn(move || {
-        let mut writer = Writer { to, store, metrics, cut: Vec::new(), failing: false };
+        let mut writer = Writer { to, store, metrics, written: 0, cut: Vec::new(), failing: false };
         while writer.pump() {}
         loop {
             let open = wake.recv_timeout(AGAIN) != Err(crossbeam_channel::RecvTimeoutError::Disconnected);
@@ -78,6 +80,8 @@ struct Writer {
     to: Box<dyn Write + Send>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    /// The number of the last line written by this process.
+    written: u64,
     /// What is left of a line that was written in part.
     cut: Vec<u8>,
     failing: bool,
@@ -93,10 +97,11 @@ impl Writer {
                 return false;
             }
         };
-        self.metrics.alerts_waiting.set(lines.iter().map(|(_, l)| l.len() as i64 + 1).sum());
         let Some(&(last, _)) = lines.last() else { return false };
         let mut done = None;
-        for (n, line) in &lines {
+        // What has been written and could not be taken off is not written again.
+        let from = self.written;
+        for (n, line) in lines.iter().filter(|(n, _)| *n > from) {
             let whole = [line.as_slice(), b"\n"].concat();
             // The rest of a line of which a part has been written.
             let rest = if self.cut.is_empty() { whole } else { std::mem::take(&mut self.cut) };
@@ -104,7 +109,12 @@ impl Writer {
                 self.cut = left;
                 break;
             }
+            self.metrics.alerts_waiting.dec_by(line.len() as i64);
+            self.written = *n;
             done = Some(*n);
+        }
+        if lines.iter().any(|(n, _)| *n <= self.written) {
+            done = Some(self.written);
         }
         if let Some(n) = done
             && let Err(e) = self.store.commit(&Commit { mark: self.store.mark(), told: Vec::new(), written: vec![(SINK.to_owned(), n)] })

@@ -196,6 +196,7 @@ impl Opened {
             sources,
             reader: reader.clone(),
             metrics: metrics.clone(),
+            queue: queue.clone(),
             lsn,
             stage: self.progress.stage("engine"),
         };

@@ -203,7 +203,7 @@ fn records_come_in_by_every_way_and_are_counted_by_source() {
     TcpStream::connect(d.address("tcp")).expect("it listens").write_all(&lines(20)).expect("sent");
     let a = d.post("/api/v1/ingest/syslog", "", &lines(10));
     assert!(a.status == 200 && a.body.starts_with("{\"accepted\":10,\"first\":"), "{} {}", a.status, a.body);
-    assert_eq!(d.metric("vigild_records_total{source=\"http\"}"), 10.0, "answered when the engine has them");
+    assert_eq!(d.metric("vigild_records_total{source=\"http\"}"), 10.0, "answered when the journal has them");
     fs::create_dir(d.dir.path().join("logs")).expect("a folder");
     fs::write(d.dir.path().join("logs/a.log"), lines(7)).expect("written");
     d.child.stdin.take().expect("piped").write_all(&lines(5)).expect("sent");
@@ -211,7 +211,7 @@ fn records_come_in_by_every_way_and_are_counted_by_source() {
     d.wait_metric("vigild_records_total{source=\"app\"}", 7.0);
     d.wait_metric("vigild_records_total{source=\"stdin\"}", 5.0);
     assert_eq!(d.metric("vigild_open{source=\"app\"}"), 1.0);
-    assert_eq!(d.metric("vigild_queue_bytes"), 0.0);
+    d.wait_metric("vigild_queue_bytes", 0.0);
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn an_alert_is_told_when_it_fires_and_when_it_is_final_under_one_id() {
     };
     for n in 1..=3 {
         assert_eq!(d.post("/api/v1/ingest/ecs", "", probe("probe").as_bytes()).status, 200);
-        assert_eq!(lines(&alerts).len(), (n == 3) as usize, "answered when what it set off is written");
+        d.wait("what it set off is written", |_| lines(&alerts).len() == (n == 3) as usize);
     }
     std::thread::sleep(Duration::from_millis(300));
     // Time goes on: nothing can change it any more.
