@@ -238,7 +238,7 @@ const POINTS: [&str; 10] = [
 
 /// One campaign of so many kills.
 fn campaign(seed: u64, kills: u64) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::Builder::new().prefix("vigild-kill").disable_cleanup(std::env::var("VIGILD_KEEP").is_ok()).tempdir().expect("a folder");
     let e = Arc::new(Estate::new(dir.path()));
     let mut dice = Dice(seed);
     let fail = |what: &str| format!("{what}; repeat with tests/run --long kill --seeds {seed}..{}", seed + 1);
@@ -315,9 +315,13 @@ fn campaign(seed: u64, kills: u64) {
             assert_eq!(there, a.numbers.clone().collect::<Vec<_>>(), "{}", fail("what was acknowledged is where the answer says"));
         }
     }
+    // The last record of a rotated file may be continued, and is taken when nothing has come for a while: behind the next file's.
+    numbers.entry("file".to_owned()).or_default().sort_unstable();
     for (jail, all) in &numbers {
-        let want: Vec<u64> = (0..all.len() as u64).collect();
-        assert_eq!(*all, want, "{}", fail(&format!("{jail} is there once, in order, without a gap")));
+        if let Some(i) = (0..all.len()).find(|&i| all[i] != i as u64) {
+            let near = &all[i.saturating_sub(3)..(i + 6).min(all.len())];
+            panic!("{}: at {i} of {}: {near:?}", fail(&format!("{jail} is there once, in order, without a gap")), all.len());
+        }
         if let Some(most) = sent.get(jail) {
             assert!(all.len() as u64 <= *most, "{}", fail("no more than was sent"));
         }
@@ -395,7 +399,7 @@ fn dump(e: &Estate) -> BTreeMap<u64, String> {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_repeated_through_kills() {
-    campaign(1, 50);
+    campaign(1, 100);
 }
 
 #[test]
