@@ -132,7 +132,7 @@ impl Daemon {
             if value("vigild_engine_entry") >= value("vigild_journal_entry") && value("vigild_alerts_waiting_bytes") == 0 {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::park_timeout(Duration::from_millis(2));
         }
         Ok(())
     }

@@ -306,7 +306,7 @@ fn sync(s: &mut Intake) {
         if !std::mem::replace(&mut said, true) {
             tracing::error!(error = %e, "the journal cannot be made durable; nothing is acknowledged until it can");
         }
-        std::thread::sleep(AGAIN);
+        std::thread::park_timeout(AGAIN);
         // It is the disk that stands still, and a restart would not move it.
         s.stage.beat();
     }

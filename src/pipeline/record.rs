@@ -66,12 +66,10 @@ pub struct Record {
 pub fn run(mut r: Record) {
     let mut pending: Option<Out> = None;
     loop {
+        r.stage.idle();
         let next = match pending.take() {
             Some(o) => o,
-            None => match {
-                r.stage.idle();
-                r.out.recv_timeout(AGAIN)
-            } {
+            None => match r.out.recv_timeout(AGAIN) {
                 Ok(o) => o,
                 Err(RecvTimeoutError::Timeout) => {
                     refill(&r);
@@ -132,7 +130,7 @@ fn commit(r: &Record, mark: u64, tales: Vec<Tale>) -> bool {
             tracing::error!(error = %e, "alerts cannot be stored; they wait");
         }
         r.store_full.store(true, Ordering::Relaxed);
-        std::thread::sleep(AGAIN);
+        std::thread::park_timeout(AGAIN);
         // It is the disk that stands still, and a restart would not move it.
         r.stage.beat();
     }

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_source_that_is_constantly_off_by_a_zone_is_noticed_and_one_that_lags_is_not() {
-        let cases: [(&str, fn(i64) -> i64, Option<i64>); 6] = [
+        type Off = fn(i64) -> i64;
+        let cases: [(&str, Off, Option<i64>); 6] = [
             ("on time", |i| i % 3, None),
             ("two hours behind", |i| -7200 - i % 30, Some(-120)),
             ("half an hour ahead", |_| 1800, Some(30)),

@@ -305,7 +305,7 @@ fn campaign(seed: u64, kills: u64) {
 
     let stored = dump(&e);
     let mut numbers: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for (_, r) in &stored {
+    for r in stored.values() {
         let (jail, n) = number(r).unwrap_or_else(|| panic!("{}: {r}", fail("a record is as it was sent")));
         numbers.entry(jail).or_default().push(n);
     }
