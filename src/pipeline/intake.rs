@@ -16,6 +16,7 @@ use crate::service::Stage;
 use crate::source::Known;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -306,9 +307,13 @@ fn sync(s: &mut Intake) {
         if !std::mem::replace(&mut said, true) {
             tracing::error!(error = %e, "the journal cannot be made durable; nothing is acknowledged until it can");
         }
+        s.inbox.set_full(e.kind() == ErrorKind::StorageFull);
         std::thread::sleep(AGAIN);
         // It is the disk that stands still, and a restart would not move it.
         s.stage.beat();
+    }
+    if said {
+        s.inbox.set_full(false);
     }
     s.metrics.journal_fsync.observe(begin.elapsed().as_secs_f64());
     s.durable.set(s.journal.durable());
