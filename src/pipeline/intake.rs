@@ -139,7 +139,7 @@ pub fn run(mut s: Intake) {
         answer(answers);
         for ask in asked {
             // Whoever asked may have gone.
-            let _ = ask.send(Known::of(s.journal.state()));
+            let _ = ask.send(known(&s.journal, &held));
         }
         s.metrics.journal_entry.set(s.journal.last() as i64);
         if stop && !moves {
@@ -151,6 +151,12 @@ pub fn run(mut s: Intake) {
         }
     }
     s.durable.end();
+}
+
+/// What the journal knows of sources, with what waits for room and goes into it first.
+fn known(journal: &Journal, held: &VecDeque<Sent>) -> Known {
+    let marks = held.iter().filter_map(|(m, _)| if let Message::Chunk(c) = m { c.mark.as_deref() } else { None });
+    Known::of(&journal.state_with(marks))
 }
 
 /// Takes what is there, up to a group.

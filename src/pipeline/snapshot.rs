@@ -94,6 +94,12 @@ impl Snapshots {
         Ok(Snapshot { lsn, load, state })
     }
 
+    /// Lets go of a state that cannot be used: it must not be counted among those that are kept.
+    pub fn remove(&self, lsn: u64) -> io::Result<()> {
+        self.disk.remove(&self.states.join(format!("{lsn:020}.state")))?;
+        self.disk.sync_dir(&self.states)
+    }
+
     /// Keeps a bundle under its hash.
     pub fn put_bundle(&self, b: &Bundle) -> io::Result<()> {
         let name = format!("{}.json", blake3::Hash::from(b.hash()).to_hex());
@@ -133,9 +139,12 @@ impl Snapshots {
             self.disk.remove(&new)?;
         }
         let f = self.disk.create(&new)?;
-        f.write_all_at(bytes, 0)?;
-        f.sync_data()?;
-        self.disk.rename(&new, &path)?;
+        let placed = f.write_all_at(bytes, 0).and_then(|()| f.sync_data()).and_then(|()| self.disk.rename(&new, &path));
+        if placed.is_err() {
+            // Half a file only takes room on a disk that may be full.
+            let _ = self.disk.remove(&new);
+        }
+        placed?;
         self.disk.sync_dir(dir)
     }
 
