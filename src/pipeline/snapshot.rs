@@ -36,12 +36,14 @@ pub struct Snapshots {
     disk: Arc<dyn Disk>,
     states: PathBuf,
     bundles: PathBuf,
+    /// The journal's, to which the states belong.
+    seed: u64,
 }
 
 impl Snapshots {
-    /// Opens or makes the folders in a data directory.
-    pub fn open(disk: Arc<dyn Disk>, data: &Path) -> io::Result<Snapshots> {
-        let s = Snapshots { disk, states: data.join("snapshots"), bundles: data.join("bundles") };
+    /// Opens or makes the folders in a data directory; `seed` is the journal's.
+    pub fn open(disk: Arc<dyn Disk>, data: &Path, seed: u64) -> io::Result<Snapshots> {
+        let s = Snapshots { disk, states: data.join("snapshots"), bundles: data.join("bundles"), seed };
         for dir in [&s.states, &s.bundles] {
             s.disk.create_dir(dir)?;
             for name in s.disk.list(dir)?.into_iter().filter(|n| n.ends_with(".new")) {
@@ -67,7 +69,7 @@ impl Snapshots {
         bytes.extend_from_slice(&s.lsn.to_le_bytes());
         bytes.extend_from_slice(&s.load);
         bytes.extend_from_slice(&(s.state.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&checksum(&bytes, &packed).to_le_bytes());
+        bytes.extend_from_slice(&checksum(self.seed, &bytes, &packed).to_le_bytes());
         bytes.extend_from_slice(&packed);
         self.put(&self.states, &format!("{:020}.state", s.lsn), &bytes)?;
         let all = self.list()?;
@@ -85,8 +87,8 @@ impl Snapshots {
             return Err("it is no state, or one of another version".into());
         }
         let word = |at: usize| head[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-        if word(HEAD - 8) != checksum(&head[..HEAD - 8], packed) || word(8) != lsn || word(48) > MAX_STATE {
-            return Err("its checksum is wrong".into());
+        if word(HEAD - 8) != checksum(self.seed, &head[..HEAD - 8], packed) || word(8) != lsn || word(48) > MAX_STATE {
+            return Err("its checksum is wrong, or it belongs to another journal".into());
         }
         let mut load = [0; 32];
         load.copy_from_slice(&head[16..48]);
@@ -163,8 +165,8 @@ impl Snapshots {
     }
 }
 
-fn checksum(head: &[u8], packed: &[u8]) -> u64 {
-    let mut h = xxhash_rust::xxh3::Xxh3::new();
+fn checksum(seed: u64, head: &[u8], packed: &[u8]) -> u64 {
+    let mut h = xxhash_rust::xxh3::Xxh3::with_seed(seed);
     h.update(head);
     h.update(packed);
     h.digest()
