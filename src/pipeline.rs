@@ -210,11 +210,12 @@ impl Queue {
     /// Hands over records of a sender that cannot be told to wait: where there is no room they are dropped, counted.
     pub fn offer_or_drop(&self, chunk: Chunk) {
         if let Err(c) = self.offer(chunk) {
-            c.stream.source.metrics.drop_records(Reason::Queue, c.batch.records.len() as u64);
+            let reason = if self.is_full() { Reason::Disk } else { Reason::Queue };
+            c.stream.source.metrics.drop_records(reason, c.batch.records.len() as u64);
         }
     }
 
-    /// Whether the disk is full: what can be refused is refused at once.
+    /// Whether the disk is full, and what waits for it may take all of the queue.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }

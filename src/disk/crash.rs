@@ -1,52 +1,84 @@
-//! Named moments at which a debug build can be told to end as if it had been killed: the trials of the delivery contract
-//! use them, a release build has none.
+//! Named moments at which a debug build can be told to end as if it had been killed, or an operation to fail: the trials of the
+//! delivery contract use them, a release build has none.
 //!
 //! `VIGILD_CRASH=sync:before:12` ends the process before its 12th [`DiskFile::sync_data`]; so for `write`, `create`,
-//! `rename`, `remove` and `sync_dir`, and `commit` for the store's transactions.
+//! `rename`, `remove` and `sync_dir`, and `commit` for the store's transactions. `VIGILD_FAIL=sync:12:EIO` has the 12th
+//! fail, once and without having been done, with `EIO` or `ENOSPC`.
 
 use super::{Disk, DiskFile, Lock};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-/// Where to end.
+/// One operation, counted down to.
 struct Moment {
     operation: String,
-    before: bool,
+    then: Then,
     left: AtomicU64,
 }
 
-static MOMENT: std::sync::OnceLock<Option<Moment>> = std::sync::OnceLock::new();
+/// What happens at it.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    EndBefore,
+    EndAfter,
+    Fail(rustix::io::Errno),
+}
+
+fn parse(crash: Option<&str>, fail: Option<&str>) -> Vec<Moment> {
+    let moment = |operation: &str, then, n: &str| Some(Moment { operation: operation.to_owned(), then, left: AtomicU64::new(n.parse().ok()?) });
+    let parts = |text: Option<&str>| {
+        let mut parts = text?.split(':').map(str::to_owned);
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    };
+    let end = parts(crash).and_then(|(operation, when, n)| moment(&operation, if when == "before" { Then::EndBefore } else { Then::EndAfter }, &n));
+    let fail = parts(fail).and_then(|(operation, n, error)| {
+        let error = if error == "ENOSPC" { rustix::io::Errno::NOSPC } else { rustix::io::Errno::IO };
+        moment(&operation, Then::Fail(error), &n)
+    });
+    end.into_iter().chain(fail).collect()
+}
 
 #[allow(clippy::disallowed_methods)] // Set by trials alone, never by an operator.
-fn moment() -> &'static Option<Moment> {
-    MOMENT.get_or_init(|| {
-        let text = if cfg!(debug_assertions) { std::env::var("VIGILD_CRASH").ok()? } else { return None };
-        let mut parts = text.split(':');
-        let (operation, when, n) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
-        Some(Moment { operation: operation.to_owned(), before: when == "before", left: AtomicU64::new(n) })
+fn moments() -> &'static [Moment] {
+    static MOMENTS: OnceLock<Vec<Moment>> = OnceLock::new();
+    MOMENTS.get_or_init(|| {
+        let var = |name| if cfg!(debug_assertions) { std::env::var(name).ok() } else { None };
+        parse(var("VIGILD_CRASH").as_deref(), var("VIGILD_FAIL").as_deref())
     })
 }
 
-fn pass(operation: &str, before: bool) {
-    let Some(m) = moment() else { return };
-    if m.operation == operation && m.before == before && m.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+/// Whether this is the moment, which comes once.
+fn is_due(m: &Moment, operation: &str, then: impl Fn(Then) -> bool) -> bool {
+    m.operation == operation && then(m.then) && m.left.fetch_sub(1, Ordering::Relaxed) == 1
+}
+
+fn pass(operation: &str, then: Then) {
+    if moments().iter().any(|m| is_due(m, operation, |t| t == then)) {
         std::process::abort();
     }
 }
 
-/// Does something between the two moments of an operation.
-pub fn around<T>(operation: &str, f: impl FnOnce() -> T) -> T {
-    pass(operation, true);
+/// Does something between the moments of an operation, unless it is to fail.
+pub fn around<T, E: From<io::Error>>(operation: &str, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    pass(operation, Then::EndBefore);
+    for m in moments() {
+        if let Then::Fail(error) = m.then
+            && is_due(m, operation, |t| t == m.then)
+        {
+            tracing::warn!(operation, %error, "made to fail");
+            return Err(io::Error::from(error).into());
+        }
+    }
     let r = f();
-    pass(operation, false);
+    pass(operation, Then::EndAfter);
     r
 }
 
 /// The disk to use: the real one, with the moments around its operations if one was asked for.
 pub fn disk() -> Arc<dyn Disk> {
-    if moment().is_some() { Arc::new(Watched) } else { Arc::new(super::Real) }
+    if moments().is_empty() { Arc::new(super::Real) } else { Arc::new(Watched) }
 }
 
 struct Watched;

@@ -1,6 +1,6 @@
 //! The writer: entries into a buffer, the buffer into the newest segment, the segment onto the disk.
 
-use super::entry::What;
+use super::entry::{Mark, What};
 use super::frame::{ENTRY, HEAD, Head, Home, MAX_BODY, STATE, size, sum};
 use super::header::{HEADER, Header, RAW};
 use super::keep::Keeper;
@@ -185,6 +185,15 @@ impl Journal {
     /// What the marks of all written entries come to.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The same with these marks behind all others: of what is to be written and has no number yet.
+    pub fn state_with<'m>(&self, marks: impl Iterator<Item = &'m Mark>) -> State {
+        let mut state = self.state.clone();
+        for (lsn, mark) in (self.next.lsn..).zip(marks) {
+            state.fold(&Told { lsn, seq: self.next.seq, count: 0, time: None, mark: Some(mark.clone()) }, &self.bounds);
+        }
+        state
     }
 
     /// A reader of all that is written.

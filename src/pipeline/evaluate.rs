@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// After so many bytes of records the state is saved …
+/// After so many bytes of records the state is saved, or an eighth of a smaller journal: what lies before a saved state is
+/// what retention may delete …
 const SAVE_BYTES: usize = 256 << 20;
 /// … or after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
@@ -66,6 +67,8 @@ pub struct Evaluate {
     pub queue: Queue,
     /// The last entry taken.
     pub lsn: u64,
+    /// How large the journal becomes.
+    pub journal_bytes: usize,
     /// Says that it moves.
     pub stage: Stage,
 }
@@ -92,7 +95,7 @@ pub fn run(mut e: Evaluate) {
         if !take(&mut e, *entry, live) {
             return;
         }
-        if bytes >= SAVE_BYTES || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
+        if bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
             (bytes, saved) = (0, clock::monotonic());
             match save(&mut e, saved_at) {
                 Some(at) => saved_at = at,

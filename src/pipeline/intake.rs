@@ -16,6 +16,7 @@ use crate::service::Stage;
 use crate::source::Known;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use tokio::sync::oneshot;
 const GROUP: usize = 8 << 20;
 /// … and so many messages.
 const MESSAGES: usize = 4096;
+/// What has been waiting for room on the disk is written in groups of about so many bytes.
+const PIECE: usize = 1 << 20;
 /// How often what waits for room on the disk is tried again, and what cannot be made durable.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Entries that nobody waits for become durable after so long at the latest.
@@ -82,10 +85,14 @@ pub fn run(mut s: Intake) {
     // What waits for room on the disk, in its order.
     let mut held: VecDeque<Sent> = VecDeque::new();
     let mut tried = clock::monotonic();
+    // Whether the last of what had been held has found room: then the rest is tried at once.
+    let mut moves = false;
+    let mut stop = false;
     let mut dirty: Option<Instant> = None;
     let mut names = Vec::new();
     loop {
         let patience = match (&held, dirty) {
+            (h, _) if !h.is_empty() && (moves || stop) => Duration::ZERO,
             (h, _) if !h.is_empty() => AGAIN,
             (_, Some(since)) => LAZY.saturating_sub(since.elapsed()),
             _ => LAZY,
@@ -97,13 +104,13 @@ pub fn run(mut s: Intake) {
             Err(RecvTimeoutError::Disconnected) => break,
         };
         s.stage.beat();
-        let (mut group, mut wanted, mut stop, mut asked) = (VecDeque::new(), false, false, Vec::new());
+        let (mut group, mut wanted, mut asked) = (VecDeque::new(), false, Vec::new());
         gather(first, &s.inbox, &mut group, &mut wanted, &mut stop, &mut asked);
         if !held.is_empty() {
             wait_behind(&mut group, &mut held);
-            if tried.elapsed() >= AGAIN || stop {
+            if moves || stop || tried.elapsed() >= AGAIN {
                 tried = clock::monotonic();
-                std::mem::swap(&mut group, &mut held);
+                group = beginning(&mut held);
             }
         }
         let lazy = group.iter().all(|(m, _)| matches!(m, Message::Tick(_)));
@@ -112,11 +119,13 @@ pub fn run(mut s: Intake) {
             let items = group.drain(..).filter_map(|m| item(m, &s.formats, &mut names)).collect();
             match write(&mut s, items, &mut answers) {
                 Ok(true) => {
-                    s.inbox.set_full(false);
+                    moves = !held.is_empty();
+                    s.inbox.set_full(moves);
                     dirty = dirty.or(Some(clock::monotonic()));
                 }
                 Ok(false) => break,
                 Err(refused) => {
+                    moves = false;
                     s.inbox.set_full(true);
                     refused.into_iter().rev().for_each(|m| held.push_front(m));
                     tried = clock::monotonic();
@@ -131,9 +140,9 @@ pub fn run(mut s: Intake) {
         answer(answers);
         for ask in asked {
             // Whoever asked may have gone.
-            let _ = ask.send(Known::of(s.journal.state()));
+            let _ = ask.send(known(&s.journal, &held));
         }
-        if stop {
+        if stop && !moves {
             if !held.is_empty() {
                 tracing::error!(messages = held.len(), "stopped with a full disk; what waited was not acknowledged");
             }
@@ -142,6 +151,12 @@ pub fn run(mut s: Intake) {
         }
     }
     s.durable.end();
+}
+
+/// What the journal knows of sources, with what waits for room and goes into it first.
+fn known(journal: &Journal, held: &VecDeque<Sent>) -> Known {
+    let marks = held.iter().filter_map(|(m, _)| if let Message::Chunk(c) = m { c.mark.as_deref() } else { None });
+    Known::of(&journal.state_with(marks))
 }
 
 /// Takes what is there, up to a group.
@@ -171,6 +186,21 @@ fn gather(
         }
         next = inbox.rx.try_recv().ok();
     }
+}
+
+/// Takes a group off the front of what waits for room: it may find some when all together does not.
+fn beginning(held: &mut VecDeque<Sent>) -> VecDeque<Sent> {
+    let (mut group, mut bytes) = (VecDeque::new(), 0);
+    while let Some(m) = held.pop_front() {
+        if let Message::Chunk(c) = &m.0 {
+            bytes += c.batch.bytes.len();
+        }
+        group.push_back(m);
+        if bytes >= PIECE || group.len() >= MESSAGES {
+            break;
+        }
+    }
+    group
 }
 
 /// With something waiting for room already, what can wait goes behind it, and the rest is refused.
@@ -306,9 +336,13 @@ fn sync(s: &mut Intake) {
         if !std::mem::replace(&mut said, true) {
             tracing::error!(error = %e, "the journal cannot be made durable; nothing is acknowledged until it can");
         }
+        s.inbox.set_full(e.kind() == ErrorKind::StorageFull);
         std::thread::park_timeout(AGAIN);
         // It is the disk that stands still, and a restart would not move it.
         s.stage.beat();
+    }
+    if said {
+        s.inbox.set_full(false);
     }
     s.metrics.journal_fsync.observe(begin.elapsed().as_secs_f64());
     s.durable.set(s.journal.durable());

@@ -166,8 +166,12 @@ fn told(r: &Record, t: Tale) -> Told {
     Told { id, step, line, ts, rule, severity, signal, is_final, evidence }
 }
 
-/// Saves the state; what lies before the older one of the two that are kept may go from the journal.
+/// Saves the state, behind the store's mark; what lies before the older one of the two that are kept may go from the journal.
 fn save(r: &mut Record, s: &Snapshot) {
+    if let Err(e) = r.store.commit(&Commit { mark: s.lsn, ..Commit::default() }) {
+        tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written");
+        return;
+    }
     match r.snapshots.write(s) {
         Ok(oldest) => r.keeper.hold(oldest + 1),
         Err(e) => tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal"),

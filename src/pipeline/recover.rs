@@ -1,7 +1,8 @@
 //! What happens before anything is taken in: the engine is brought to where the journal ends.
 //!
 //! The newest state that can be read is taken, under the bundle that was in force, and what the journal holds behind it is
-//! replayed. What follows from entries up to the store's mark has been told; the rest is told now.
+//! replayed. What follows from entries up to the store's mark has been told; the rest is told now. States are saved behind
+//! the mark: one that is ahead of it says that the store was lost, whose alerts are made again if the journal still has all.
 
 use super::brain::Brain;
 use super::bundle::Loaded;
@@ -18,6 +19,8 @@ pub struct Recovered {
     pub brain: Brain,
     /// The last entry in it.
     pub lsn: u64,
+    /// The first entry that the next start may need.
+    pub needed: u64,
     /// How many records were replayed.
     pub replayed: u64,
 }
@@ -33,8 +36,8 @@ pub fn recover(
     out: &Sender<Out>,
     metrics: &Arc<Metrics>,
 ) -> Recovered {
-    let last = reader.last();
-    let (mut brain, mut lsn) = begin(snapshots, current, seed, last, metrics);
+    let (mut brain, mut lsn) = begin(reader, snapshots, current, seed, mark, metrics);
+    let needed = snapshots.list().ok().and_then(|l| l.last().copied()).map_or(0, |oldest| oldest.min(lsn)) + 1;
     let mut replayed = 0;
     for entry in reader.entries(lsn + 1) {
         let entry = match entry {
@@ -59,34 +62,51 @@ pub fn recover(
         }
     }
     brain.mute(false);
-    Recovered { brain, lsn, replayed }
+    Recovered { brain, lsn, needed, replayed }
 }
 
-/// The engine as of the newest state that can be used, and its entry; a fresh one where there is none.
-fn begin(snapshots: &Snapshots, current: &Arc<Loaded>, seed: u64, last: u64, metrics: &Arc<Metrics>) -> (Brain, u64) {
+/// The engine as of the newest state that can be used, and its entry; a fresh one where there is none. States that never can be
+/// used are let go of.
+fn begin(reader: &Reader, snapshots: &Snapshots, current: &Arc<Loaded>, seed: u64, mark: u64, metrics: &Arc<Metrics>) -> (Brain, u64) {
+    let (last, whole) = (reader.last(), reader.size().first_lsn <= 1);
     let states = snapshots.list().unwrap_or_else(|e| {
         tracing::error!(error = %e, "the saved states cannot be listed");
         Vec::new()
     });
     for lsn in states {
-        if lsn > last {
-            tracing::error!(lsn, last, "a saved state is ahead of the journal, of which an end is missing; it is not used");
+        let why = if lsn > last {
+            format!("it is ahead of the journal, which ends at {last}: the end of the journal is missing")
+        } else if lsn > mark && whole {
+            tracing::error!(lsn, mark, "the store lacks what it had when this state was saved: alerts are made again from the journal");
             continue;
-        }
-        let state = match snapshots.read(lsn) {
-            Ok(s) => s,
-            Err(why) => {
-                tracing::error!(lsn, why, "a saved state cannot be used");
-                continue;
+        } else {
+            match restore(snapshots, lsn, current, seed, metrics) {
+                Ok(brain) => {
+                    if lsn > mark {
+                        tracing::error!(lsn, mark, "the store lacks what it had when this state was saved, and the journal no longer has it all");
+                    }
+                    return (brain, lsn);
+                }
+                Err(why) => why,
             }
         };
-        let mut brain = Brain::new(in_force(snapshots, &state.load, current), seed, metrics.clone());
-        match brain.restore(&state.state) {
-            Ok(()) => return (brain, lsn),
-            Err(why) => tracing::error!(lsn, why, "a saved state cannot be used"),
+        tracing::error!(lsn, why, "a saved state cannot be used, and is removed");
+        if let Err(e) = snapshots.remove(lsn) {
+            tracing::error!(error = %e, "it cannot be removed");
         }
     }
+    if !whole {
+        tracing::error!("without a saved state windows begin where the journal does");
+    }
     (Brain::new(current.clone(), seed, metrics.clone()), 0)
+}
+
+/// The engine as of one state.
+fn restore(snapshots: &Snapshots, lsn: u64, current: &Arc<Loaded>, seed: u64, metrics: &Arc<Metrics>) -> Result<Brain, String> {
+    let state = snapshots.read(lsn)?;
+    let mut brain = Brain::new(in_force(snapshots, &state.load, current), seed, metrics.clone());
+    brain.restore(&state.state)?;
+    Ok(brain)
 }
 
 /// The bundle of that hash, else the current one.

@@ -36,12 +36,14 @@ pub struct Snapshots {
     disk: Arc<dyn Disk>,
     states: PathBuf,
     bundles: PathBuf,
+    /// The journal's, to which the states belong.
+    seed: u64,
 }
 
 impl Snapshots {
-    /// Opens or makes the folders in a data directory.
-    pub fn open(disk: Arc<dyn Disk>, data: &Path) -> io::Result<Snapshots> {
-        let s = Snapshots { disk, states: data.join("snapshots"), bundles: data.join("bundles") };
+    /// Opens or makes the folders in a data directory; `seed` is the journal's.
+    pub fn open(disk: Arc<dyn Disk>, data: &Path, seed: u64) -> io::Result<Snapshots> {
+        let s = Snapshots { disk, states: data.join("snapshots"), bundles: data.join("bundles"), seed };
         for dir in [&s.states, &s.bundles] {
             s.disk.create_dir(dir)?;
             for name in s.disk.list(dir)?.into_iter().filter(|n| n.ends_with(".new")) {
@@ -67,7 +69,7 @@ impl Snapshots {
         bytes.extend_from_slice(&s.lsn.to_le_bytes());
         bytes.extend_from_slice(&s.load);
         bytes.extend_from_slice(&(s.state.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&checksum(&bytes, &packed).to_le_bytes());
+        bytes.extend_from_slice(&checksum(self.seed, &bytes, &packed).to_le_bytes());
         bytes.extend_from_slice(&packed);
         self.put(&self.states, &format!("{:020}.state", s.lsn), &bytes)?;
         let all = self.list()?;
@@ -85,13 +87,19 @@ impl Snapshots {
             return Err("it is no state, or one of another version".into());
         }
         let word = |at: usize| head[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-        if word(HEAD - 8) != checksum(&head[..HEAD - 8], packed) || word(8) != lsn || word(48) > MAX_STATE {
-            return Err("its checksum is wrong".into());
+        if word(HEAD - 8) != checksum(self.seed, &head[..HEAD - 8], packed) || word(8) != lsn || word(48) > MAX_STATE {
+            return Err("its checksum is wrong, or it belongs to another journal".into());
         }
         let mut load = [0; 32];
         load.copy_from_slice(&head[16..48]);
         let state = zstd::bulk::decompress(packed, word(48) as usize).map_err(|e| e.to_string())?;
         Ok(Snapshot { lsn, load, state })
+    }
+
+    /// Lets go of a state that cannot be used: it must not be counted among those that are kept.
+    pub fn remove(&self, lsn: u64) -> io::Result<()> {
+        self.disk.remove(&self.states.join(format!("{lsn:020}.state")))?;
+        self.disk.sync_dir(&self.states)
     }
 
     /// Keeps a bundle under its hash.
@@ -133,9 +141,12 @@ impl Snapshots {
             self.disk.remove(&new)?;
         }
         let f = self.disk.create(&new)?;
-        f.write_all_at(bytes, 0)?;
-        f.sync_data()?;
-        self.disk.rename(&new, &path)?;
+        let placed = f.write_all_at(bytes, 0).and_then(|()| f.sync_data()).and_then(|()| self.disk.rename(&new, &path));
+        if placed.is_err() {
+            // Half a file only takes room on a disk that may be full.
+            let _ = self.disk.remove(&new);
+        }
+        placed?;
         self.disk.sync_dir(dir)
     }
 
@@ -154,8 +165,8 @@ impl Snapshots {
     }
 }
 
-fn checksum(head: &[u8], packed: &[u8]) -> u64 {
-    let mut h = xxhash_rust::xxh3::Xxh3::new();
+fn checksum(seed: u64, head: &[u8], packed: &[u8]) -> u64 {
+    let mut h = xxhash_rust::xxh3::Xxh3::with_seed(seed);
     h.update(head);
     h.update(packed);
     h.digest()

@@ -77,6 +77,7 @@ pub struct Opened {
     pub known: crate::source::Known,
     metrics: Arc<Metrics>,
     progress: Progress,
+    journal_bytes: usize,
 }
 
 /// The running stages.
@@ -105,7 +106,7 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Prog
     Ok(Opened {
         data: data.to_owned(),
         last_time: opened.last_time,
-        snapshots: Snapshots::open(disk, data).map_err(file)?,
+        snapshots: Snapshots::open(disk, data, journal.seed()).map_err(file)?,
         inbox,
         queue,
         store,
@@ -114,6 +115,7 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Prog
         journal,
         metrics,
         progress: progress.clone(),
+        journal_bytes: config.journal.max_bytes,
     })
 }
 
@@ -143,7 +145,6 @@ impl Opened {
         durable.set(self.journal.durable());
         let store_full = Arc::new(AtomicBool::new(false));
         let keeper = self.journal.keeper();
-        keeper.hold(self.snapshots.list().map_err(file)?.last().map_or(1, |lsn| lsn + 1));
         let (out, outs) = bounded(OUT);
         let lines = lines::start(to, self.store.clone(), metrics.clone()).map_err(StartError::Thread)?;
         let record = Record {
@@ -159,6 +160,14 @@ impl Opened {
             stage: self.progress.stage("record"),
         };
         let (end, ended) = watch::channel(());
+        if self.store.mark() > reader.last() {
+            tracing::error!(
+                mark = self.store.mark(),
+                last = reader.last(),
+                "the store knows of entries that the journal has lost; their numbers are given again"
+            );
+            self.store.rewind(reader.last()).map_err(StartError::Store)?;
+        }
         let mark = self.store.mark();
         thread(
             "vigild-record",
@@ -169,8 +178,10 @@ impl Opened {
         )?;
 
         let begin = clock::monotonic();
-        let Recovered { mut brain, lsn, replayed } = recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
+        let Recovered { mut brain, lsn, needed, replayed } =
+            recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
         tracing::info!(entries = lsn, replayed, seconds = begin.elapsed().as_secs_f64(), "the engine is where the journal ends");
+        keeper.hold(needed);
         brain.settle();
         let now = clock::now();
         let mut own = Own::new(sources.clone());
@@ -198,6 +209,7 @@ impl Opened {
             metrics: metrics.clone(),
             queue: queue.clone(),
             lsn,
+            journal_bytes: self.journal_bytes,
             stage: self.progress.stage("engine"),
         };
         let intake = Intake {

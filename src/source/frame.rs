@@ -220,7 +220,8 @@ impl Framer {
         if self.is_record_open() { (self.opened.0, self.count.records - self.opened.1) } else { (self.line_at, 0) }
     }
 
-    fn is_record_open(&self) -> bool {
+    /// Whether a record waits for lines that may belong to it.
+    pub fn is_record_open(&self) -> bool {
         self.open != Open::None || !self.blocks.is_empty() || self.partial.iter().any(|p| !p.is_empty())
     }
 

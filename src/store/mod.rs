@@ -250,6 +250,16 @@ impl Store {
         self.mark.load(Ordering::Acquire)
     }
 
+    /// Says that outputs are here up to this earlier entry alone: the journal has lost what came behind it, and gives those
+    /// numbers again. Alerts that followed from it stay.
+    pub fn rewind(&self, mark: u64) -> Result<(), StoreError> {
+        let mut w = self.lock();
+        self.settle(&mut w)?;
+        self.transact(&mut w, None, |tx| Ok(drop(tx.open_table(META)?.insert(MARK, mark)?)))?;
+        self.mark.store(mark, Ordering::Release);
+        Ok(())
+    }
+
     /// One transaction, durable when it returns: all or nothing.
     ///
     /// After an error the same commit is given again until it succeeds; where it had taken place in spite of the error, that

@@ -35,13 +35,13 @@ rearm    = { cooldown = "5s" }
 "#;
 
 /// A record of Fail2ban that carries a jail and a number of its own.
-fn record(jail: &str, n: u64) -> String {
+pub fn record(jail: &str, n: u64) -> String {
     let at = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S,%3f");
     format!("{at} fail2ban.filter [1]: INFO [{jail}] Found 10.{}.{}.{} - 2026-11-24 00:00:00", n >> 16 & 255, n >> 8 & 255, n & 255)
 }
 
 /// Jail and number of a record.
-fn number(record: &str) -> Option<(String, u64)> {
+pub fn number(record: &str) -> Option<(String, u64)> {
     let (_, rest) = record.split_once("INFO [")?;
     let (jail, rest) = rest.split_once("] Found 10.")?;
     let mut n = 0;
@@ -65,51 +65,74 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
 }
 
-struct Estate {
-    dir: PathBuf,
-    http: SocketAddr,
-    syslog: SocketAddr,
-    log: PathBuf,
-    stop: AtomicBool,
-    acknowledged: AtomicU64,
+/// A daemon's folder, configuration and ports, and what is sent to it.
+pub struct Estate {
+    pub dir: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
+    pub http: SocketAddr,
+    pub syslog: SocketAddr,
+    /// The file that is followed.
+    pub log: PathBuf,
+    pub stop: AtomicBool,
+    pub acknowledged: AtomicU64,
+    /// Senders rest so many times longer.
+    pub slow: u32,
 }
 
 impl Estate {
     fn new(dir: &Path) -> Estate {
+        Estate::with(dir, &dir.join("data"), "[journal]\nsegment_bytes = \"1MiB\"\n", 1)
+    }
+
+    /// With a data directory elsewhere, and more in the configuration.
+    pub fn with(dir: &Path, data: &Path, more: &str, slow: u32) -> Estate {
         let (http, syslog) = (free_port(), free_port());
         let log = dir.join("fail2ban.log");
-        File::create(&log).expect("a file");
+        OpenOptions::new().create(true).append(true).open(&log).expect("a file");
         fs::write(dir.join("rules.toml"), RULES).expect("written");
         let config = format!(
             "rules = [{:?}]\n[http]\nlisten = \"127.0.0.1:{http}\"\n[[source]]\nkind = \"syslog\"\nlisten = \"127.0.0.1:{syslog}\"\n\
              transport = [\"tcp\"]\nformat = \"fail2ban\"\nlateness = \"1s\"\n[[source]]\nkind = \"http\"\nlateness = \"1s\"\n\
-             [[source]]\nkind = \"file\"\npath = {:?}\nformat = \"fail2ban\"\n[journal]\nsegment_bytes = \"1MiB\"\n",
+             [[source]]\nkind = \"file\"\npath = {:?}\nformat = \"fail2ban\"\n{more}",
             dir.join("rules.toml"),
             log
         );
         fs::write(dir.join("vigild.toml"), config).expect("written");
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Estate { dir: dir.to_owned(), http: at(http), syslog: at(syslog), log, stop: AtomicBool::new(false), acknowledged: AtomicU64::new(0) }
+        let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        Estate { dir: dir.to_owned(), data: data.to_owned(), http: at(http), syslog: at(syslog), log, stop, acknowledged, slow }
     }
 
+    fn rest(&self, milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(milliseconds) * self.slow);
+    }
+
+    /// Starts it with a moment of `VIGILD_CRASH`.
     fn start(&self, crash: Option<&str>) -> Child {
+        self.start_with("VIGILD_CRASH", crash)
+    }
+
+    /// Starts it with a variable in its environment.
+    pub fn start_with(&self, name: &str, value: Option<&str>) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(self.dir.join("daemon.log")).expect("a file");
         let mut c = Command::new(env!("CARGO_BIN_EXE_vigild"));
-        c.arg("run").arg("--config").arg(self.dir.join("vigild.toml")).arg("--data").arg(self.dir.join("data"));
+        c.arg("run").arg("--config").arg(self.dir.join("vigild.toml")).arg("--data").arg(&self.data);
         c.arg("--alerts").arg(self.dir.join("alerts.jsonl")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        match crash {
-            Some(at) => c.env("VIGILD_CRASH", at),
-            None => c.env_remove("VIGILD_CRASH"),
+        c.env_remove("VIGILD_LOG");
+        match value {
+            Some(v) => c.env(name, v),
+            None => c.env_remove(name),
         };
         c.spawn().expect("it starts")
     }
 
-    fn on(&self) -> bool {
+    pub fn on(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
-        let token = fs::read_to_string(self.dir.join("data/admin.token"))?;
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+        let token = fs::read_to_string(self.data.join("admin.token"))?;
         let mut s = TcpStream::connect(self.http)?;
         s.set_read_timeout(Some(Duration::from_secs(20)))?;
         let head = format!(
@@ -126,20 +149,47 @@ impl Estate {
         Ok((status, body))
     }
 
-    fn is_ready(&self) -> bool {
+    /// What the daemon has logged, all runs.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.dir.join("daemon.log")).unwrap_or_default()
+    }
+
+    /// Waits until something holds, a minute at most.
+    pub fn wait(&self, what: &str, holds: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !holds() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{what}\n{}", self.said().lines().rev().take(30).collect::<Vec<_>>().join("\n"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The sum of the series of a metric whose labels hold all of these.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let Ok((200, text)) = self.ask("GET", "/metrics", "", b"") else { return 0 };
+        let of = |l: &str| labels.iter().all(|p| l.contains(p)).then(|| l.rsplit(' ').next()?.parse::<f64>().ok()).flatten();
+        text.lines().filter(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with(['{', ' ']))).filter_map(of).sum::<f64>() as u64
+    }
+
+    /// A batch under a key, once: the status.
+    pub fn post(&self, key: &str, body: &str) -> u16 {
+        let answer = self.ask("POST", "/api/v1/ingest/fail2ban", &format!("idempotency-key: {key}\r\n"), body.as_bytes());
+        answer.expect("an answer").0
+    }
+
+    pub fn is_ready(&self) -> bool {
         self.ask("GET", "/readyz", "", b"").is_ok_and(|(s, _)| s == 200)
     }
 }
 
 /// A request that was answered with 200: its jail's numbers, and the sequence numbers it was told.
-struct Accepted {
-    numbers: std::ops::Range<u64>,
-    first: u64,
-    last: u64,
+pub struct Accepted {
+    pub numbers: std::ops::Range<u64>,
+    pub first: u64,
+    pub last: u64,
 }
 
 /// Sends batches, each under a key, again and again until it is acknowledged.
-fn http_sender(e: &Estate, jail: &str) -> Vec<Accepted> {
+pub fn http_sender(e: &Estate, jail: &str) -> Vec<Accepted> {
     let (mut n, mut all) = (0, Vec::new());
     while e.on() {
         let numbers = n..n + 1 + n % 7;
@@ -156,19 +206,19 @@ fn http_sender(e: &Estate, jail: &str) -> Vec<Accepted> {
                     break;
                 }
                 // 409: the first attempt has not been answered yet.
-                Ok((409 | 429 | 503, _)) | Err(_) if e.on() => std::thread::sleep(Duration::from_millis(10)),
-                Ok((409 | 429 | 503, _)) | Err(_) => return all,
+                Ok((409 | 429 | 503 | 507, _)) | Err(_) if e.on() => std::thread::sleep(Duration::from_millis(10)),
+                Ok((409 | 429 | 503 | 507, _)) | Err(_) => return all,
                 Ok((status, body)) => panic!("{status}: {body}"),
             }
         }
         n = numbers.end;
-        std::thread::sleep(Duration::from_millis(2));
+        e.rest(2);
     }
     all
 }
 
 /// Appends numbered lines to a file that is rotated by renaming; how many it wrote.
-fn file_writer(e: &Estate, seed: u64) -> u64 {
+pub fn file_writer(e: &Estate, seed: u64) -> u64 {
     let mut dice = Dice(seed);
     let (mut n, mut rotations) = (0, 0);
     let mut f = OpenOptions::new().append(true).open(&e.log).expect("the file");
@@ -186,13 +236,13 @@ fn file_writer(e: &Estate, seed: u64) -> u64 {
             fs::rename(&e.log, e.dir.join(format!("fail2ban.log.{rotations}"))).expect("renamed");
             f = OpenOptions::new().create(true).append(true).open(&e.log).expect("the file");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        e.rest(5);
     }
     n
 }
 
 /// Sends numbered lines over connections, each with a jail of its own; how many it wrote of each at most.
-fn tcp_sender(e: &Estate) -> BTreeMap<String, u64> {
+pub fn tcp_sender(e: &Estate) -> BTreeMap<String, u64> {
     let mut sent = BTreeMap::new();
     let mut connection = 0;
     while e.on() {
@@ -209,7 +259,7 @@ fn tcp_sender(e: &Estate) -> BTreeMap<String, u64> {
                 break;
             }
             n += 5;
-            std::thread::sleep(Duration::from_millis(8));
+            e.rest(8);
         }
         // The last write may have been taken in part.
         sent.insert(jail, n + 5);
@@ -217,9 +267,17 @@ fn tcp_sender(e: &Estate) -> BTreeMap<String, u64> {
     sent
 }
 
-fn kill(child: &mut Child) {
+/// Kills a daemon.
+pub fn kill(child: &mut Child) {
     child.kill().expect("it is a child");
     child.wait().expect("it is a child");
+}
+
+/// Stops a daemon, which ends well.
+pub fn stop(daemon: &mut Child) {
+    Command::new("kill").args(["-s", "TERM", &daemon.id().to_string()]).status().expect("kill is there");
+    let status = daemon.wait().expect("a child");
+    assert!(status.success(), "it stops cleanly: {status}");
 }
 
 /// Named moments: before or after the Nth file operation of a kind the daemon ends as if it had been killed.
@@ -293,32 +351,49 @@ fn campaign(seed: u64, kills: u64) {
         s.join().expect("a sender");
     }
     let (written, sent) = (file.join().expect("the writer"), tcp.join().expect("the sender"));
+    let (stored, told, counted) = judge(&e, &mut daemon, &accepted.lock().expect("no panic"), written, &sent, &fail);
+    eprintln!(
+        "kill: seed {seed}: {kills} kills in {:.0} s, {stored} records stored, {told} alerts, {counted} counted",
+        begin.elapsed().as_secs_f64()
+    );
+}
+
+/// When nobody sends any more: waits until all is final, stops the daemon, and compares what was sent, stored and told: how many
+/// records are stored, how many are alerted on, and how many alerts of the rule that counts there are.
+pub fn judge(
+    e: &Estate,
+    daemon: &mut Child,
+    accepted: &BTreeMap<String, Vec<Accepted>>,
+    written: u64,
+    sent: &BTreeMap<String, u64>,
+    fail: &dyn Fn(&str) -> String,
+) -> (usize, usize, usize) {
     // The file is read to its end when its last number has been alerted on, and all is final a while later.
     std::thread::sleep(Duration::from_millis(1500));
-    until("the file is read and its alerts are final", &|| alerts(&e, "&rule=each").iter().any(|a| a.0 == "file" && a.1 + 1 == written));
-    until("all is final", &|| alerts(&e, "&rule=each").iter().all(|a| a.2));
-    let told = alerts(&e, "&rule=each");
-    let counted = alerts_of(&e, "&rule=many");
-    Command::new("kill").args(["-s", "TERM", &daemon.id().to_string()]).status().expect("kill is there");
-    let status = daemon.wait().expect("a child");
-    assert!(status.success(), "{}", fail("it stops cleanly"));
+    e.wait(&fail("the file is read and its alerts are final"), || {
+        written == 0 || alerts(e, "&rule=each").iter().any(|a| a.0 == "file" && a.1 + 1 == written)
+    });
+    e.wait(&fail("all is final"), || alerts(e, "&rule=each").iter().all(|a| a.2));
+    let told = alerts(e, "&rule=each");
+    let counted = alerts_of(e, "&rule=many");
+    stop(daemon);
 
-    let stored = dump(&e);
+    let stored = dump(e);
     let mut numbers: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for r in stored.values() {
         let (jail, n) = number(r).unwrap_or_else(|| panic!("{}: {r}", fail("a record is as it was sent")));
         numbers.entry(jail).or_default().push(n);
     }
-    for (jail, all) in accepted.lock().expect("no panic").iter() {
+    for (jail, all) in accepted {
         for a in all {
             let there: Vec<u64> = (a.first..=a.last).filter_map(|s| number(stored.get(&s)?)).filter(|(j, _)| j == jail).map(|(_, n)| n).collect();
             assert_eq!(there, a.numbers.clone().collect::<Vec<_>>(), "{}", fail("what was acknowledged is where the answer says"));
         }
     }
-    // The last record of a rotated file may be continued, and is taken when nothing has come for a while: behind the next file's.
-    numbers.entry("file".to_owned()).or_default().sort_unstable();
     for (jail, all) in &numbers {
-        if let Some(i) = (0..all.len()).find(|&i| all[i] != i as u64) {
+        let wrong = (0..all.len()).find(|&i| all[i] != i as u64);
+        // Of datagrams some are lost.
+        if let Some(i) = wrong.filter(|_| jail != "udp") {
             let near = &all[i.saturating_sub(3)..(i + 6).min(all.len())];
             panic!("{}: at {i} of {}: {near:?}", fail(&format!("{jail} is there once, in order, without a gap")), all.len());
         }
@@ -335,20 +410,14 @@ fn campaign(seed: u64, kills: u64) {
     let more: Vec<_> = got.difference(&want).take(5).collect();
     assert!(lost.is_empty() && more.is_empty(), "{}: lost {lost:?}, invented {more:?}", fail("every record is alerted on"));
     // A line that was written twice has the same id, and every alert's last line says that it is final.
-    let ids = lines(&e);
+    let ids = lines(e);
     let missing = told.iter().filter(|a| !ids.contains(&a.3)).count();
     assert_eq!(missing, 0, "{}", fail("every alert was written as a line"));
-    eprintln!(
-        "kill: seed {seed}: {kills} kills in {:.0} s, {} records stored, {} alerts, {} counted",
-        begin.elapsed().as_secs_f64(),
-        stored.len(),
-        told.len(),
-        counted.len()
-    );
+    (stored.len(), told.len(), counted.len())
 }
 
 /// Alerts of a rule: jail, number, whether final, id.
-fn alerts(e: &Estate, filter: &str) -> Vec<(String, u64, bool, String)> {
+pub fn alerts(e: &Estate, filter: &str) -> Vec<(String, u64, bool, String)> {
     let one = |a: &Value| {
         let text = |p: &str| a.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
         let ip = a.pointer("/alert/key/client.ip").and_then(Value::as_str).unwrap_or_default();
@@ -359,7 +428,7 @@ fn alerts(e: &Estate, filter: &str) -> Vec<(String, u64, bool, String)> {
     alerts_of(e, filter).iter().map(one).collect()
 }
 
-fn alerts_of(e: &Estate, filter: &str) -> Vec<Value> {
+pub fn alerts_of(e: &Estate, filter: &str) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
         let Ok((200, body)) = e.ask("GET", &format!("/api/v1/alerts?limit=10000&order=asc{filter}{cursor}"), "", b"") else { return Vec::new() };
@@ -373,15 +442,15 @@ fn alerts_of(e: &Estate, filter: &str) -> Vec<Value> {
 }
 
 /// The ids of the lines in the alerts file; a line that a kill has cut is none.
-fn lines(e: &Estate) -> BTreeSet<String> {
+pub fn lines(e: &Estate) -> BTreeSet<String> {
     let f = BufReader::new(File::open(e.dir.join("alerts.jsonl")).expect("a file"));
     let id = |l: String| serde_json::from_str::<Value>(&l).ok()?.pointer("/event/id").and_then(Value::as_str).map(str::to_owned);
     f.lines().map_while(Result::ok).filter_map(id).collect()
 }
 
 /// All records of the journal by their number, which must have no gap.
-fn dump(e: &Estate) -> BTreeMap<u64, String> {
-    let out = Command::new(env!("CARGO_BIN_EXE_vigild")).args(["journal", "dump", "--data"]).arg(e.dir.join("data")).output().expect("it runs");
+pub fn dump(e: &Estate) -> BTreeMap<u64, String> {
+    let out = Command::new(env!("CARGO_BIN_EXE_vigild")).args(["journal", "dump", "--data"]).arg(&e.data).output().expect("it runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let mut all = BTreeMap::new();
     for l in out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {

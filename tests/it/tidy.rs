@@ -89,6 +89,54 @@ fn an_offence_would_be_found() {
     }
 }
 
+/// Sentences of a section that name no test, and names of tests that are not there.
+fn unproved(section: &str, tests: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for sentence in section.split("\n- ").skip(1) {
+        let names: Vec<&str> = sentence.split('`').skip(1).step_by(2).filter(|n| n.contains('_')).collect();
+        if names.is_empty() || !sentence.trim_end().ends_with(").") {
+            wrong.push(sentence.lines().next().unwrap_or_default().to_owned());
+        }
+        wrong.extend(names.into_iter().filter(|n| !tests.contains(&format!("#[test]\nfn {n}() {{"))).map(str::to_owned));
+    }
+    wrong
+}
+
+#[test]
+fn each_promise_names_tests_that_are_there() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("text");
+    let (_, section) = readme.split_once("\n## What is promised\n").expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut tests = String::new();
+    let folders = [Path::new(ROOT).join("tests/it"), Path::new(ROOT).join("src/source")];
+    let mut folders = folders.to_vec();
+    while let Some(f) = folders.pop() {
+        for e in fs::read_dir(f).expect("a folder") {
+            let path = e.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                tests += &fs::read_to_string(path).expect("text");
+            }
+        }
+    }
+    assert!(section.matches("\n- ").count() >= 8, "{section}");
+    assert_eq!(unproved(section, &tests), Vec::<String>::new());
+}
+
+#[test]
+fn a_promise_without_a_test_would_be_found() {
+    let tests = "#[test]\nfn it_holds() {\n}\n#[test]\n#[ignore]\nfn it_might() {\n}\nfn it_helps() {\n}\n";
+    for (section, wrong) in [
+        ("\n- It holds (`it_holds`).", vec![]),
+        ("\n- It holds.", vec!["It holds."]),
+        ("\n- It holds (`it_held`).", vec!["it_held"]),
+        ("\n- It holds (`it_might`).\n- So (`it_helps`,\n  `it_holds`).", vec!["it_might", "it_helps"]),
+    ] {
+        assert_eq!(unproved(section, tests), wrong, "{section}");
+    }
+}
+
 /// Licences that ask for nothing but their text.
 const LICENCES: [&str; 14] = [
     "MIT",

@@ -149,10 +149,11 @@ impl<'a> Follow<'a> {
 
     /// Reads one stretch of the file whose turn it is; `false` if there is nothing to read now.
     fn step(&mut self) -> bool {
-        // Of one stream, what is older must be read before.
+        // Of one stream, what is older must be read before, a record that waits for its last lines included.
         let mut streams = HashSet::new();
-        let ready: Vec<usize> =
-            (0..self.tails.len()).filter(|&i| self.tails[i].has_more() && streams.insert(Arc::as_ptr(&self.tails[i].stream))).collect();
+        let waits = |t: &Tail| t.has_more() || t.fed.is_some() && t.framer.is_record_open();
+        let first = |t: &Tail, streams: &mut HashSet<_>| waits(t) && streams.insert(Arc::as_ptr(&t.stream)) && t.has_more();
+        let ready: Vec<usize> = (0..self.tails.len()).filter(|&i| first(&self.tails[i], &mut streams)).collect();
         let Some(&i) = ready.iter().min_by_key(|&&i| self.tails[i].stream.last()) else { return false };
         let alone = ready.len() == 1;
         // Alone, a file is read while the engine works on what came before; else its latest event must be known first.

@@ -185,6 +185,22 @@ fn a_record_of_several_lines_that_is_open_at_the_end_is_read_again_as_a_whole() 
     r.check(&["x", "** Alert 1.1: - a,\none\ntwo", "** Alert 2.1: - b,\nthree"]);
 }
 
+#[test]
+fn a_record_that_is_open_when_its_file_is_rotated_comes_before_what_follows() {
+    let mut r = Rig::new(&["a.log"]);
+    r.pace = Pace { idle: Duration::from_millis(50), quiet: Duration::from_secs(3600), ..AT_ONCE };
+    r.append("a.log", "x\n** Alert 1.1: - a,\none\n");
+    let (name, aside) = (r.path("a.log"), r.path("a.log.1"));
+    r.live(usize::MAX, |l| {
+        l.read();
+        fs::rename(&name, &aside).and_then(|()| fs::write(&name, "y\n")).expect("rotated");
+        l.read();
+        std::thread::sleep(Duration::from_millis(60));
+        l.read();
+    });
+    r.check(&["x", "** Alert 1.1: - a,\none", "y"]);
+}
+
 /// How a log is rotated once.
 #[derive(Clone, Copy, Debug)]
 enum Rotation {

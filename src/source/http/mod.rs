@@ -150,8 +150,13 @@ impl Door {
             let (scope, key) = running.name().clone();
             Box::new(Mark::Key { scope, key, body: *body })
         });
-        let busy = if self.intake.is_stopping() { Refused::Stopping } else { Refused::Busy };
-        self.intake.queue.offer(chunk).map_err(|_| busy)?;
+        let queue = &self.intake.queue;
+        let why = |_| match (self.intake.is_stopping(), queue.is_full()) {
+            (true, _) => Refused::Stopping,
+            (_, true) => Refused::Full,
+            _ => Refused::Busy,
+        };
+        queue.offer(chunk).map_err(why)?;
         let stored = tokio::spawn(async move {
             let stored = answer.await.map_err(|_| Refused::Stopping)?.map_err(|NotStored::Full| Refused::Full)?;
             if let Some((running, body)) = key {
