@@ -31,10 +31,14 @@ pub enum Reason {
     Sender,
     /// The disk was full.
     Disk,
+    /// Gone from the topic before they were read.
+    Deleted,
+    /// Messages without a value.
+    Empty,
 }
 
 impl Reason {
-    const ALL: [Reason; 4] = [Reason::Queue, Reason::Kernel, Reason::Sender, Reason::Disk];
+    const ALL: [Reason; 6] = [Reason::Queue, Reason::Kernel, Reason::Sender, Reason::Disk, Reason::Deleted, Reason::Empty];
 
     fn name(self) -> &'static str {
         match self {
@@ -42,6 +46,8 @@ impl Reason {
             Reason::Kernel => "kernel",
             Reason::Sender => "sender",
             Reason::Disk => "disk",
+            Reason::Deleted => "deleted",
+            Reason::Empty => "empty",
         }
     }
 }
@@ -65,9 +71,15 @@ pub struct SourceMetrics {
     pub refused: Counter,
     /// Connections that were closed since they said nothing, or files that were cut short by their writer.
     pub cut_off: Counter,
-    /// Open connections or files.
+    /// Open connections or files, or assigned partitions.
     pub open: Gauge,
-    dropped: [Counter; 4],
+    /// Records of topics that have not been read yet.
+    pub lag_records: Gauge,
+    /// Records stored here that another member of the consumer group may store again.
+    pub repeated: Counter,
+    /// Failures of what a source asks of others.
+    pub errors: Counter,
+    dropped: [Counter; 6],
 }
 
 impl SourceMetrics {
@@ -94,6 +106,9 @@ pub struct Metrics {
     refused: Family<Labels, Counter>,
     cut_off: Family<Labels, Counter>,
     open: Family<Labels, Gauge>,
+    lag_records: Family<Labels, Gauge>,
+    repeated: Family<Labels, Counter>,
+    errors: Family<Labels, Counter>,
     dropped: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
     evictions: Family<Labels, Counter>,
@@ -148,7 +163,14 @@ impl Default for Metrics {
             ahead: add(&mut r, "vigild_ahead_events", "Events more than 5 min ahead of their arrival, given its time, by source"),
             refused: add(&mut r, "vigild_refused", "Connections and files not taken: a limit is reached or the sender not allowed, by source"),
             cut_off: add(&mut r, "vigild_cut_off", "Connections closed for silence and files cut short by their writer, by source"),
-            open: add(&mut r, "vigild_open", "Open connections and files, by source"),
+            open: add(&mut r, "vigild_open", "Open connections and files, and assigned partitions, by source"),
+            lag_records: add(&mut r, "vigild_source_lag_records", "Records of topics not read yet, by source"),
+            repeated: add(
+                &mut r,
+                "vigild_records_repeated",
+                "Records stored and not committed when a partition moved, which another member may store again, by source",
+            ),
+            errors: add(&mut r, "vigild_source_errors", "Failures of what a source asks of others, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
@@ -193,6 +215,9 @@ impl Metrics {
             refused: get(&self.refused),
             cut_off: get(&self.cut_off),
             open: self.open.get_or_create(&l).clone(),
+            lag_records: self.lag_records.get_or_create(&l).clone(),
+            repeated: get(&self.repeated),
+            errors: get(&self.errors),
             dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }
     }

@@ -3,6 +3,7 @@
 //! In: the text of the file. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
 //! setting names (a format, a rule file) is looked up by those who own it; they complain with the span kept here.
 
+pub mod secret;
 pub mod source;
 
 pub use source::{Kind, Source};

@@ -6,6 +6,8 @@
 pub mod file;
 pub mod frame;
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod stdin;
 pub mod syslog;
 
@@ -141,6 +143,13 @@ pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits) -> Re
     match &config.kind {
         Kind::Syslog(c) => syslog::open(c, source, limits),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
+        #[cfg(feature = "kafka")]
+        Kind::Kafka(c) => kafka::open(c, source).map(|o| vec![o]),
+        #[cfg(not(feature = "kafka"))]
+        Kind::Kafka(_) => Err(OpenError::Setting {
+            what: source.name.clone(),
+            why: "this vigild was built without Kafka: build it with the feature `kafka`".into(),
+        }),
         Kind::File(_) | Kind::Http => Ok(Vec::new()),
     }
 }

@@ -1,6 +1,7 @@
 //! `[[source]]`: one place where records come from. What is the same for every kind stands here; a kind has a file.
 
 pub mod file;
+pub mod kafka;
 pub mod syslog;
 
 use super::{Reader, Set, Table, near, net};
@@ -40,12 +41,14 @@ pub enum Kind {
     Syslog(syslog::Syslog),
     /// `POST /api/v1/ingest/…`.
     Http,
+    /// Topics of Kafka.
+    Kafka(kafka::Kafka),
     /// Standard input.
     Stdin,
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 4] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("http", &[]), ("stdin", &[])];
+const KINDS: [(&str, &[&str]); 5] = [("file", file::KEYS), ("syslog", syslog::KEYS), ("http", &[]), ("kafka", kafka::KEYS), ("stdin", &[])];
 /// What every kind has.
 const COMMON: [&str; 8] = ["name", "kind", "format", "zone", "lateness", "silent_after", "allow", "trusted_proxies"];
 const LATENESS: Span = Span::seconds(60);
@@ -58,13 +61,14 @@ impl Kind {
             Kind::File(_) => "file",
             Kind::Syslog(_) => "syslog",
             Kind::Http => "http",
+            Kind::Kafka(_) => "kafka",
             Kind::Stdin => "stdin",
         }
     }
 
     /// How late its events may be where the file does not say.
     fn lateness(&self) -> Span {
-        if matches!(self, Kind::File(_) | Kind::Stdin) { LATENESS_FILE } else { LATENESS }
+        if matches!(self, Kind::File(_) | Kind::Kafka(_) | Kind::Stdin) { LATENESS_FILE } else { LATENESS }
     }
 }
 
@@ -123,6 +127,7 @@ impl Reader<'_> {
                 return None;
             }
             "http" => Kind::Http,
+            "kafka" => Kind::Kafka(self.kafka(t, at)),
             "stdin" => Kind::Stdin,
             _ => return None,
         };

@@ -1,0 +1,197 @@
+//! A source of kind `kafka`.
+
+use super::super::secret::Secret;
+use super::super::{Reader, Set, Table};
+use crate::event::Span;
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Topics of a Kafka cluster, read as a member of a consumer group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kafka {
+    /// Where the cluster is asked for, `host:port`.
+    pub brokers: Vec<String>,
+    /// Topics; a name that begins with `^` is a regular expression.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group: String,
+    /// Whether records of transactions are seen only once these are committed.
+    pub committed_only: bool,
+    /// Where a topic begins of which neither the journal nor the group knows anything.
+    pub start: Start,
+    /// Whether a message is one record, or cut into records as a file is.
+    pub lines: bool,
+    /// Bytes that are fetched ahead, for each partition.
+    pub prefetch: usize,
+    /// A member that is not heard of for so long has left the group.
+    pub session_timeout: Duration,
+    /// How the brokers are spoken to.
+    pub security: Security,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what the topic still holds.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+}
+
+/// How the brokers are spoken to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Security {
+    /// TLS, if it is used.
+    pub tls: Option<Tls>,
+    /// SASL, if it is used.
+    pub sasl: Option<Sasl>,
+}
+
+/// TLS to the brokers; what is `None` is the system's or absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// Certificates that the brokers' ones must follow from.
+    pub ca: Option<PathBuf>,
+    /// Our certificate.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+/// Who we are to the brokers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: &'static str,
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Its keys.
+pub const KEYS: &[&str] =
+    &["brokers", "topics", "group", "isolation", "start", "framing", "prefetch", "session_timeout", "security", "ca", "certificate", "key", "sasl"];
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+/// Fetched ahead for each partition where the file does not say.
+const PREFETCH: usize = 1 << 20;
+/// Long enough for a busy machine, short enough that another member takes over soon.
+const SESSION: Duration = Duration::from_secs(10);
+/// What brokers can be asked for.
+const SESSIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1800);
+
+impl Reader<'_> {
+    pub(super) fn kafka(&mut self, t: &Table<'_>, at: Range<usize>) -> Kafka {
+        let brokers = self.needed(t, &at, "brokers", "brokers like \"kafka.example.org:9092\"", is_broker);
+        let topics = self.needed(t, &at, "topics", "names of topics, or regular expressions that begin with `^`", is_topic);
+        let group = self.read_at(t, "group", "a name of 1 to 255 characters without control characters", |s| {
+            (!s.is_empty() && s.len() <= 255 && !s.contains(char::is_control)).then(|| s.to_owned())
+        });
+        let isolation = self.read_at(t, "isolation", "\"read_committed\" or \"read_uncommitted\"", |s| match s {
+            "read_committed" => Some(true),
+            "read_uncommitted" => Some(false),
+            _ => None,
+        });
+        let start = self.read_at(t, "start", "\"earliest\" or \"latest\"", |s| match s {
+            "earliest" => Some(Start::Earliest),
+            "latest" => Some(Start::Latest),
+            _ => None,
+        });
+        let lines = self.read_at(t, "framing", "\"message\" or \"lines\"", |s| match s {
+            "message" => Some(false),
+            "lines" => Some(true),
+            _ => None,
+        });
+        let mut prefetch = PREFETCH;
+        self.size(t, "prefetch", 64 << 10..(64 << 20) + 1, &mut prefetch);
+        let session = self.read_at(t, "session_timeout", "a span of time like \"10s\", from 1 s to 30 min", |s| {
+            Span::parse(s).and_then(|s| u64::try_from(s.0).ok()).map(Duration::from_nanos).filter(|d| SESSIONS.contains(d))
+        });
+        Kafka {
+            brokers,
+            topics,
+            group: group.unwrap_or_else(|| "vigild".into()),
+            committed_only: isolation.unwrap_or(true),
+            start: start.unwrap_or(Start::Earliest),
+            lines: lines.unwrap_or(false),
+            prefetch,
+            session_timeout: session.unwrap_or(SESSION),
+            security: self.kafka_security(t, at),
+        }
+    }
+
+    /// A list that may not be empty.
+    fn needed(&mut self, t: &Table<'_>, at: &Range<usize>, key: &str, wanted: &str, fits: fn(&str) -> bool) -> Vec<String> {
+        let all = self.read_list(t, key, wanted, |s| fits(s).then(|| s.to_owned()));
+        if all.is_empty() && t.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty())) {
+            self.say("V004", at.clone(), format!("a source of kind kafka must have `{key}`"), &format!("no {key} here"), None);
+        }
+        all
+    }
+
+    fn kafka_security(&mut self, t: &Table<'_>, at: Range<usize>) -> Security {
+        let security = self.str(t, "security");
+        let span = security.as_ref().map_or(at.clone(), |s: &Set<&str>| s.span.clone());
+        let kinds = "\"plaintext\", \"tls\", \"sasl\" or \"sasl_tls\"";
+        let (tls, sasl) = security
+            .and_then(|s| {
+                self.read(s, "security", kinds, |s| match s {
+                    "plaintext" => Some((false, false)),
+                    "tls" => Some((true, false)),
+                    "sasl" => Some((false, true)),
+                    "sasl_tls" => Some((true, true)),
+                    _ => None,
+                })
+            })
+            .unwrap_or((false, false));
+        if (tls || sasl) && !cfg!(feature = "kafka-tls") {
+            let help = "build it with `cargo build --release --features kafka-tls`, which needs OpenSSL's headers";
+            self.say("V012", span, "this vigild was built without TLS and SASL to Kafka".into(), "not in this build", Some(help.into()));
+        }
+        for key in ["ca", "certificate", "key"].into_iter().filter(|k| !tls && t.contains_key(*k)) {
+            self.say("V011", at.clone(), format!("without `security = \"tls\"` or \"sasl_tls\" there is no use for `{key}`"), "", None);
+        }
+        let [ca, certificate, key] =
+            ["ca", "certificate", "key"].map(|k| self.read_at(t, k, "a path", |s| (!s.is_empty()).then(|| PathBuf::from(s))));
+        if certificate.is_some() != key.is_some() {
+            self.say("V004", at.clone(), "`certificate` and `key` go together".into(), "one of them is missing", None);
+        }
+        let who = self.table(t, "sasl").and_then(|s| self.sasl(s, &at));
+        match (sasl, t.contains_key("sasl")) {
+            (true, false) => {
+                let help = "for example `sasl = { mechanism = \"SCRAM-SHA-512\", user = \"vigild\", password = { credential = \"kafka\" } }`";
+                self.say("V004", at, "with SASL a source of kind kafka must have `sasl`".into(), "no sasl here", Some(help.into()));
+            }
+            (false, true) => {
+                self.say("V011", at, "without `security = \"sasl\"` or \"sasl_tls\" there is no use for `sasl`".into(), "", None);
+            }
+            _ => {}
+        }
+        Security { tls: tls.then_some(Tls { ca, certificate, key }), sasl: who.filter(|_| sasl) }
+    }
+
+    fn sasl(&mut self, t: &Table<'_>, at: &Range<usize>) -> Option<Sasl> {
+        self.keys(t, "`sasl`", &["mechanism", "user", "password"]);
+        let mechanism = self.read_at(t, "mechanism", &format!("one of {}", MECHANISMS.join(", ")), |s| MECHANISMS.into_iter().find(|m| *m == s));
+        let user = self.read_at(t, "user", "a name", |s| (!s.is_empty()).then(|| s.to_owned()));
+        let password = self.secret(t, "password");
+        for key in ["mechanism", "user", "password"].into_iter().filter(|k| !t.contains_key(*k)) {
+            self.say("V004", at.clone(), format!("`sasl` must have a `{key}`"), &format!("no {key} here"), None);
+        }
+        Some(Sasl { mechanism: mechanism?, user: user?, password: password? })
+    }
+}
+
+/// Whether it is `host:port`; a comma would make two of it.
+fn is_broker(s: &str) -> bool {
+    s.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains([',', ' ', '/']) && !host.contains(char::is_control) && port.parse::<u16>().is_ok_and(|p| p > 0)
+    })
+}
+
+/// Whether it can be a topic's name, or is a regular expression.
+fn is_topic(s: &str) -> bool {
+    let named = !s.is_empty() && s.len() <= 249 && s != "." && s != ".." && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    named || (s.starts_with('^') && s.len() > 1 && s.len() <= 1024 && !s.contains(char::is_control))
+}
