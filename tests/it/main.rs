@@ -7,6 +7,8 @@ mod daemon;
 mod dashboard;
 mod demo;
 mod diagnostics;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kill;
 mod load;
 mod memory;
