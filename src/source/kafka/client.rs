@@ -189,6 +189,7 @@ pub fn settings(c: &Kafka) -> Result<ClientConfig, String> {
     set("partition.assignment.strategy", "range");
     set("isolation.level", if c.committed_only { "read_committed" } else { "read_uncommitted" });
     // Offsets are committed when their records are durable, and an offset that is gone is for us to say and count.
+    set("reconnect.backoff.ms", "500");
     set("enable.auto.commit", "false");
     set("enable.auto.offset.store", "false");
     set("auto.offset.reset", "error");

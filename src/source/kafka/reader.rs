@@ -38,6 +38,8 @@ const STOP: Duration = Duration::from_millis(1500);
 const NEAR: i64 = 1000;
 /// … and is behind again when so many wait.
 const FAR: i64 = 10_000;
+/// Before partitions are given back, a commit that fails is tried so often.
+const ATTEMPTS: usize = 3;
 /// After a failure that librdkafka does not recover from, the group is joined anew after so long.
 const ANEW: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,7 @@ pub fn run(first: BaseConsumer<Context>, settings: &ClientConfig, config: Kafka,
                 outbox: VecDeque::new(),
                 out: out.clone(),
                 turn: 0,
+                asked: 0,
             };
             let ended = r.read(&intake);
             known = std::mem::take(&mut r.known);
@@ -103,6 +106,8 @@ struct Reader {
     out: mpsc::Sender<Out>,
     /// Whose turn it is.
     turn: usize,
+    /// Commits that have been asked for.
+    asked: u64,
 }
 
 impl Reader {
@@ -371,11 +376,9 @@ impl Reader {
         self.source.metrics.lag_records.set(lag);
     }
 
-    /// Tells the group what is durable; `true` if there was something to tell.
-    fn commit(&mut self) -> bool {
-        if self.consumer.context().commit_failed() {
-            self.partitions.iter_mut().for_each(|p| p.offsets.commit(None));
-        }
+    /// Tells the group what is durable.
+    fn commit(&mut self) {
+        self.tell_again();
         let mut list = TopicPartitionList::new();
         for p in &mut self.partitions {
             if let Some(due) = p.offsets.due()
@@ -385,14 +388,42 @@ impl Reader {
             }
         }
         if list.count() == 0 {
-            return false;
+            return;
         }
-        if let Err(e) = self.consumer.commit(&list, CommitMode::Async) {
+        match self.consumer.commit(&list, CommitMode::Async) {
+            Ok(()) => self.asked += 1,
+            Err(e) => {
+                self.partitions.iter_mut().for_each(|p| p.offsets.commit(None));
+                self.consumer.context().trouble("offsets cannot be committed", &e.to_string());
+            }
+        }
+    }
+
+    /// Where a commit has failed, everything is told again by the next; `true` if one has.
+    fn tell_again(&mut self) -> bool {
+        let failed = self.consumer.context().commit_failed();
+        if failed {
             self.partitions.iter_mut().for_each(|p| p.offsets.commit(None));
-            self.consumer.context().trouble("offsets cannot be committed", &e.to_string());
-            return false;
         }
-        true
+        failed
+    }
+
+    /// Tells the group what is durable and waits for its answer; `true` if it knows all.
+    fn commit_and_wait(&mut self, until: Instant) -> bool {
+        for _ in 0..ATTEMPTS {
+            self.commit();
+            while self.consumer.context().answered() < self.asked && clock::monotonic() < until {
+                // What it says of partitions meanwhile is kept in the context.
+                let _ = self.consumer.poll(NAP);
+            }
+            if self.consumer.context().answered() < self.asked {
+                return false;
+            }
+            if !self.tell_again() {
+                return self.partitions.iter().all(|p| p.offsets.due().is_none());
+            }
+        }
+        false
     }
 
     /// Waits until what is on its way is durable, tells the group, and lets all partitions go.
@@ -406,16 +437,8 @@ impl Reader {
         }
         let open: u64 = self.partitions.iter().map(|p| p.offsets.open()).sum();
         let late: u64 = self.partitions.iter().map(|p| p.offsets.on_their_way()).sum();
-        let before = self.consumer.context().answered();
-        let mut told = true;
-        if !lost && self.commit() {
-            while self.consumer.context().answered() == before && clock::monotonic() < until {
-                // What it says of partitions meanwhile is kept in the context.
-                let _ = self.consumer.poll(NAP);
-            }
-            told = self.consumer.context().answered() > before && !self.consumer.context().commit_failed();
-        }
-        let again = if lost || !told { open } else { late };
+        let told = !lost && self.commit_and_wait(until);
+        let again = if told { late } else { open };
         if again > 0 {
             self.source.metrics.repeated.inc_by(again);
             tracing::warn!(source = %self.source.name, records = again, "Kafka: stored here and not committed; who gets the partitions stores them again");

@@ -174,7 +174,7 @@ fn two_members_lose_nothing_and_repeat_only_what_was_not_committed_when_a_partit
     let n = sender.join().expect("it sends");
     b.all_committed("members", "members", 4, &|| one.log());
     one.stop();
-    assert_eq!(repeated, 0.0, "a rebalance that goes well repeats nothing");
+    assert_eq!(repeated, 0.0, "a rebalance that goes well repeats nothing\n{}", two.log());
 
     let (a, z) = (one.stored(), two.stored());
     let numbers: BTreeMap<String, u64> = texts(0..n).into_iter().zip(0..n).collect();
