@@ -195,3 +195,74 @@ fn is_topic(s: &str) -> bool {
     let named = !s.is_empty() && s.len() <= 249 && s != "." && s != ".." && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     named || (s.starts_with('^') && s.len() > 1 && s.len() <= 1024 && !s.contains(char::is_control))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Kind};
+
+    /// The codes of all complaints about a source with these settings, each with the text it points at.
+    fn complaints(settings: &str) -> Vec<String> {
+        let text = format!("[[source]]\nkind = \"kafka\"\n{settings}\n");
+        config::read("vigild.toml", &text).1.iter().map(|d| format!("{} {}", d.code, &text[d.span.clone()])).collect()
+    }
+
+    const NEEDED: &str = "brokers = [\"k1.example.org:9092\", \"[2001:db8::1]:9092\"]\ntopics = [\"falco\", \"^suricata\\\\..*\"]\n";
+
+    #[test]
+    fn what_is_not_said_is_safe() {
+        let (c, found) = config::read("vigild.toml", &format!("[[source]]\nkind = \"kafka\"\n{NEEDED}"));
+        assert_eq!(found, []);
+        let Kind::Kafka(k) = &c.sources[0].kind else { panic!("{:?}", c.sources[0]) };
+        assert_eq!((k.group.as_str(), k.committed_only, k.start, k.lines), ("vigild", true, Start::Earliest, false));
+        assert_eq!((k.prefetch, k.session_timeout), (PREFETCH, SESSION));
+        assert_eq!(c.sources[0].lateness, Span::seconds(5));
+        assert_eq!(k.security, Security::default());
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said() {
+        for (settings, want) in [
+            ("", vec!["V004 [[source]]", "V004 [[source]]"]),
+            ("brokers = \"k:9092\"\ntopics = []", vec!["V004 [[source]]"]),
+            ("brokers = \"k\"\ntopics = \"a\"", vec!["V005 \"k\""]),
+            ("brokers = \"k:0\"\ntopics = \"a b\"", vec!["V005 \"k:0\"", "V005 \"a b\""]),
+            ("brokers = \"k:1,l:2\"\ntopics = \"..\"", vec!["V005 \"k:1,l:2\"", "V005 \"..\""]),
+        ] {
+            assert_eq!(complaints(settings), want, "{settings}");
+        }
+        for (settings, want) in [
+            ("group = \"\"", vec!["V005 \"\""]),
+            ("isolation = \"dirty\"", vec!["V005 \"dirty\""]),
+            ("start = \"now\"", vec!["V005 \"now\""]),
+            ("framing = \"json\"", vec!["V005 \"json\""]),
+            ("prefetch = \"1KiB\"", vec!["V005 \"1KiB\""]),
+            ("session_timeout = \"1ms\"", vec!["V005 \"1ms\""]),
+            ("security = \"ssl\"", vec!["V005 \"ssl\""]),
+            ("broker = \"k:1\"", vec!["V002 broker"]),
+            ("ca = \"/ca.pem\"", vec!["V011 [[source]]"]),
+            ("sasl = { mechanism = \"PLAIN\", user = \"u\", password = { env = \"P\" } }", vec!["V011 [[source]]"]),
+        ] {
+            assert_eq!(complaints(&format!("{NEEDED}{settings}")), want, "{settings}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "kafka-tls"))]
+    fn a_build_without_tls_says_so() {
+        assert_eq!(complaints(&format!("{NEEDED}security = \"tls\"")), ["V012 \"tls\""]);
+    }
+
+    #[test]
+    #[cfg(feature = "kafka-tls")]
+    fn a_password_stands_elsewhere_and_a_key_beside_its_certificate() {
+        for (settings, want) in [
+            ("security = \"sasl\"", "V004 [[source]]"),
+            ("security = \"sasl\"\nsasl = { mechanism = \"PLAIN\", user = \"u\", password = \"p\" }", "V010 \"p\""),
+            ("security = \"sasl\"\nsasl = { mechanism = \"MD5\", user = \"u\", password = { env = \"P\" } }", "V005 \"MD5\""),
+            ("security = \"tls\"\nkey = \"/k.pem\"", "V004 [[source]]"),
+        ] {
+            assert_eq!(complaints(&format!("{NEEDED}{settings}")), [want], "{settings}");
+        }
+    }
+}
