@@ -6,13 +6,13 @@ use crate::pipeline::Source;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,6 @@ pub struct Context {
     highs: Mutex<HashMap<Place, i64>>,
     said: Mutex<HashMap<String, Instant>>,
     closing: AtomicBool,
-    answered: AtomicU64,
-    failed: AtomicBool,
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,15 +48,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Context {
     /// Nothing has been told yet.
     pub fn new(source: Arc<Source>) -> Context {
-        Context {
-            source,
-            events: Mutex::default(),
-            highs: Mutex::default(),
-            said: Mutex::default(),
-            closing: AtomicBool::new(false),
-            answered: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-        }
+        Context { source, events: Mutex::default(), highs: Mutex::default(), said: Mutex::default(), closing: AtomicBool::new(false) }
     }
 
     /// What has happened since it was last asked, in its order.
@@ -74,16 +64,6 @@ impl Context {
     /// From now on partitions are given back at once.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
-    }
-
-    /// How many commits have been answered, well or not.
-    pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Whether a commit has failed since this was last asked.
-    pub fn commit_failed(&self) -> bool {
-        self.failed.swap(false, Ordering::Relaxed)
     }
 
     /// Counts a trouble, and says it once a minute.
@@ -163,14 +143,6 @@ impl ConsumerContext for Context {
             _ => Event::Revoke,
         };
         lock(&self.events).push(event);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(e) = result {
-            self.failed.store(true, Ordering::Relaxed);
-            self.trouble("offsets cannot be committed", &e.to_string());
-        }
-        self.answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 

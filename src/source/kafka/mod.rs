@@ -5,6 +5,7 @@
 //! is handed over by a task, so that a full queue never keeps the thread from answering the group.
 
 mod client;
+mod commit;
 mod offsets;
 mod order;
 mod partition;

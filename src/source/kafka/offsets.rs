@@ -13,8 +13,12 @@ pub struct Offsets {
     next: i64,
     /// Behind what is durable, or need not be.
     durable: i64,
-    /// Behind what the group has been told; `None` where that is not known.
+    /// Where reading began.
+    from: i64,
+    /// Behind what the group knows; `None` where it knows nothing.
     committed: Option<i64>,
+    /// Behind what the group is being told.
+    asked: Option<i64>,
     /// Chunks on their way into the journal, in their order.
     flying: VecDeque<(i64, Receiver<Stored>)>,
     /// A chunk was given up: nothing behind it can be acknowledged.
@@ -24,7 +28,7 @@ pub struct Offsets {
 impl Offsets {
     /// Of a partition that begins here, of which the group has been told this.
     pub fn new(next: i64, committed: Option<i64>) -> Offsets {
-        Offsets { next, durable: next, committed, flying: VecDeque::new(), broken: false }
+        Offsets { next, durable: next, from: next, committed, asked: None, flying: VecDeque::new(), broken: false }
     }
 
     /// The next message.
@@ -48,8 +52,8 @@ impl Offsets {
 
     /// Reading goes on elsewhere.
     pub fn jump(&mut self, to: i64) {
-        self.next = to;
-        self.committed = None;
+        (self.next, self.from) = (to, to);
+        (self.committed, self.asked) = (None, None);
     }
 
     /// A chunk of all that was taken so far is on its way.
@@ -76,18 +80,27 @@ impl Offsets {
 
     /// What the group is to be told.
     pub fn due(&self) -> Option<i64> {
-        (self.committed != Some(self.durable)).then_some(self.durable)
+        (self.asked.or(self.committed) != Some(self.durable)).then_some(self.durable)
     }
 
-    /// The group has been told, or is about to be.
-    pub fn commit(&mut self, offset: Option<i64>) {
-        self.committed = offset;
+    /// The group is being told what is due.
+    pub fn ask(&mut self) {
+        self.asked = Some(self.durable);
+    }
+
+    /// The group has been told, or has not.
+    pub fn answered(&mut self, well: bool) {
+        if let Some(asked) = self.asked.take()
+            && well
+        {
+            self.committed = Some(asked);
+        }
     }
 
     /// How many messages are durable, or on their way, of which the group does not know: another member may store them again.
     pub fn open(&self) -> u64 {
         let sent = self.flying.back().map_or(self.durable, |f| f.0);
-        self.committed.map_or(0, |c| u64::try_from(sent.saturating_sub(c)).unwrap_or(0))
+        u64::try_from(sent.saturating_sub(self.committed.unwrap_or(self.from))).unwrap_or(0)
     }
 
     /// How many messages are on their way.
@@ -118,7 +131,12 @@ mod tests {
         first.send(Ok((1, 3))).expect("waited for");
         assert!(!o.settle());
         assert_eq!(o.due(), Some(14));
-        o.commit(Some(14));
+        o.ask();
+        assert_eq!(o.due(), None, "it is being told");
+        o.answered(false);
+        assert_eq!((o.due(), o.open()), (Some(14), 4), "it is told again");
+        o.ask();
+        o.answered(true);
         assert_eq!((o.due(), o.open()), (None, 0));
     }
 

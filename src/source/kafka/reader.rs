@@ -2,6 +2,7 @@
 
 use super::Out;
 use super::client::{Context, Event, Place};
+use super::commit::Committer;
 use super::offsets::Offsets;
 use super::order::{Lane, may_read};
 use super::partition::{Cut, Partition};
@@ -11,7 +12,7 @@ use crate::metrics::Reason;
 use crate::pipeline::Source;
 use crate::source::{BATCH, Intake};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
@@ -60,8 +61,11 @@ pub fn run(first: BaseConsumer<Context>, settings: &ClientConfig, config: Kafka,
             let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
             consumer.subscribe(&topics)?;
             let cut = Cut { format: source.format, limit: intake.limits.record_bytes, lines: config.lines };
+            let consumer = Arc::new(consumer);
+            let no_thread = |e: std::io::Error| KafkaError::ClientCreation(e.to_string());
             let mut r = Reader {
-                consumer: Arc::new(consumer),
+                committer: Committer::new(consumer.clone()).map_err(no_thread)?,
+                consumer,
                 source: source.clone(),
                 group: group.clone(),
                 start: config.start,
@@ -72,7 +76,6 @@ pub fn run(first: BaseConsumer<Context>, settings: &ClientConfig, config: Kafka,
                 outbox: VecDeque::new(),
                 out: out.clone(),
                 turn: 0,
-                asked: 0,
             };
             let ended = r.read(&intake);
             known = std::mem::take(&mut r.known);
@@ -92,6 +95,7 @@ pub fn run(first: BaseConsumer<Context>, settings: &ClientConfig, config: Kafka,
 
 struct Reader {
     consumer: Arc<BaseConsumer<Context>>,
+    committer: Committer,
     source: Arc<Source>,
     group: Arc<str>,
     start: Start,
@@ -106,8 +110,6 @@ struct Reader {
     out: mpsc::Sender<Out>,
     /// Whose turn it is.
     turn: usize,
-    /// Commits that have been asked for.
-    asked: u64,
 }
 
 impl Reader {
@@ -122,7 +124,9 @@ impl Reader {
             if looked.elapsed() >= LOOK {
                 looked = clock::monotonic();
                 self.look();
-                self.commit();
+                if self.answer(looked) {
+                    self.commit();
+                }
             }
             self.pump();
             let mut busy = false;
@@ -376,54 +380,44 @@ impl Reader {
         self.source.metrics.lag_records.set(lag);
     }
 
-    /// Tells the group what is durable.
-    fn commit(&mut self) {
-        self.tell_again();
+    /// Tells the group what is durable; `false` if there is nothing to tell.
+    fn commit(&mut self) -> bool {
         let mut list = TopicPartitionList::new();
         for p in &mut self.partitions {
             if let Some(due) = p.offsets.due()
                 && list.add_partition_offset(&p.at.0, p.at.1, Offset::Offset(due)).is_ok()
             {
-                p.offsets.commit(Some(due));
+                p.offsets.ask();
             }
         }
-        if list.count() == 0 {
-            return;
+        let any = list.count() > 0;
+        if any {
+            self.committer.ask(list);
         }
-        match self.consumer.commit(&list, CommitMode::Async) {
-            Ok(()) => self.asked += 1,
-            Err(e) => {
-                self.partitions.iter_mut().for_each(|p| p.offsets.commit(None));
-                self.consumer.context().trouble("offsets cannot be committed", &e.to_string());
-            }
-        }
+        any
     }
 
-    /// Where a commit has failed, everything is told again by the next; `true` if one has.
-    fn tell_again(&mut self) -> bool {
-        let failed = self.consumer.context().commit_failed();
-        if failed {
-            self.partitions.iter_mut().for_each(|p| p.offsets.commit(None));
+    /// Takes the group's answer, until then at most; `false` if it has not come.
+    fn answer(&mut self, until: Instant) -> bool {
+        let Some(answer) = self.committer.answer(until) else { return !self.committer.is_busy() };
+        if let Err(e) = &answer {
+            self.consumer.context().trouble("offsets cannot be committed", &e.to_string());
         }
-        failed
+        self.partitions.iter_mut().for_each(|p| p.offsets.answered(answer.is_ok()));
+        true
     }
 
     /// Tells the group what is durable and waits for its answer; `true` if it knows all.
     fn commit_and_wait(&mut self, until: Instant) -> bool {
         for _ in 0..ATTEMPTS {
-            self.commit();
-            while self.consumer.context().answered() < self.asked && clock::monotonic() < until {
-                // What it says of partitions meanwhile is kept in the context.
-                let _ = self.consumer.poll(NAP);
-            }
-            if self.consumer.context().answered() < self.asked {
+            if !self.answer(until) {
                 return false;
             }
-            if !self.tell_again() {
-                return self.partitions.iter().all(|p| p.offsets.due().is_none());
+            if !self.commit() {
+                break;
             }
         }
-        false
+        self.answer(until) && self.partitions.iter().all(|p| p.offsets.due().is_none())
     }
 
     /// Waits until what is on its way is durable, tells the group, and lets all partitions go.
@@ -458,8 +452,12 @@ impl Reader {
             thread::sleep(NAP);
         }
         self.consumer.context().close();
-        let consumer = self.consumer;
-        let left = thread::Builder::new().name("vigild-kafka-end".into()).spawn(move || drop(consumer));
+        let (consumer, committer) = (self.consumer, self.committer.end());
+        let left = thread::Builder::new().name("vigild-kafka-end".into()).spawn(move || {
+            // It holds the consumer too, and whoever lets go last leaves the group.
+            let _ = committer.join();
+            drop(consumer);
+        });
         while left.as_ref().is_ok_and(|l| !l.is_finished()) && clock::monotonic() < until {
             thread::sleep(NAP);
         }
