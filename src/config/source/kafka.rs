@@ -2,6 +2,7 @@
 
 use super::super::secret::Secret;
 use super::super::{Reader, Set, Table};
+use super::{Kind, Source};
 use crate::event::Span;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -82,12 +83,18 @@ const SESSION: Duration = Duration::from_secs(10);
 const SESSIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1800);
 
 impl Reader<'_> {
-    pub(super) fn kafka(&mut self, t: &Table<'_>, at: Range<usize>) -> Kafka {
+    pub(super) fn kafka(&mut self, before: &[Source], t: &Table<'_>, at: Range<usize>) -> Kafka {
         let brokers = self.needed(t, &at, "brokers", "brokers like \"kafka.example.org:9092\"", is_broker);
         let topics = self.needed(t, &at, "topics", "names of topics, or regular expressions that begin with `^`", is_topic);
         let group = self.read_at(t, "group", "a name of 1 to 255 characters without control characters", |s| {
             (!s.is_empty() && s.len() <= 255 && !s.contains(char::is_control)).then(|| s.to_owned())
         });
+        let group = group.unwrap_or_else(|| "vigild".into());
+        // The journal knows offsets by group, whatever cluster they are of.
+        if before.iter().any(|s| matches!(&s.kind, Kind::Kafka(k) if k.group == group)) {
+            let help = "give each source of kind kafka a `group` of its own".to_owned();
+            self.say("V007", at.clone(), format!("there is another source of the group `{group}`"), "a second one of that group", Some(help));
+        }
         let isolation = self.read_at(t, "isolation", "\"read_committed\" or \"read_uncommitted\"", |s| match s {
             "read_committed" => Some(true),
             "read_uncommitted" => Some(false),
@@ -111,7 +118,7 @@ impl Reader<'_> {
         Kafka {
             brokers,
             topics,
-            group: group.unwrap_or_else(|| "vigild".into()),
+            group,
             committed_only: isolation.unwrap_or(true),
             start: start.unwrap_or(Start::Earliest),
             lines: lines.unwrap_or(false),
@@ -199,7 +206,7 @@ fn is_topic(s: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Kind};
+    use crate::config;
 
     /// The codes of all complaints about a source with these settings, each with the text it points at.
     fn complaints(settings: &str) -> Vec<String> {
@@ -245,6 +252,13 @@ mod tests {
         ] {
             assert_eq!(complaints(&format!("{NEEDED}{settings}")), want, "{settings}");
         }
+    }
+
+    #[test]
+    fn a_group_belongs_to_one_source() {
+        let second = |group: &str| format!("{NEEDED}[[source]]\nkind = \"kafka\"\nname = \"two\"\n{NEEDED}{group}");
+        assert_eq!(complaints(&second("")), ["V007 [[source]]"]);
+        assert_eq!(complaints(&second("group = \"other\"")), Vec::<String>::new());
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Reader<'_> {
                 return None;
             }
             "http" => Kind::Http,
-            "kafka" => Kind::Kafka(self.kafka(t, at)),
+            "kafka" => Kind::Kafka(self.kafka(before, t, at)),
             "stdin" => Kind::Stdin,
             _ => return None,
         };

@@ -7,8 +7,6 @@ use crate::event::Timestamp;
 pub struct Lane {
     /// Whether the engine waits for it.
     pub behind: bool,
-    /// Whether it is behind and gives nothing, so that the others do not wait for it.
-    pub stalled: bool,
     /// Chunks that the engine has not taken yet.
     pub flying: usize,
     /// The time of the latest event that the engine has taken.
@@ -20,7 +18,7 @@ pub struct Lane {
 /// Alone, one is read while the engine works on what came before; else its latest event must be known first.
 pub fn may_read(lanes: &[Lane], i: usize) -> bool {
     let Some(me) = lanes.get(i) else { return false };
-    let others = || lanes.iter().enumerate().filter(|&(j, l)| j != i && l.behind && !l.stalled).map(|(_, l)| l);
+    let others = || lanes.iter().enumerate().filter(|&(j, l)| j != i && l.behind).map(|(_, l)| l);
     let alone = others().next().is_none();
     !me.behind || (alone && me.flying <= 1) || (me.flying == 0 && others().all(|o| o.last >= me.last))
 }
@@ -30,7 +28,7 @@ mod tests {
     use super::*;
 
     fn lane(behind: bool, flying: usize, last: i64) -> Lane {
-        Lane { behind, stalled: false, flying, last: Timestamp(last) }
+        Lane { behind, flying, last: Timestamp(last) }
     }
 
     #[test]
@@ -51,12 +49,5 @@ mod tests {
         for (flying, may) in [(0, true), (1, true), (2, false)] {
             assert_eq!(may_read(&[lane(true, flying, 1), lane(false, 0, 0)], 0), may, "{flying}");
         }
-    }
-
-    #[test]
-    fn one_that_gives_nothing_is_not_waited_for() {
-        let mut lanes = [lane(true, 0, 20), lane(true, 0, 10)];
-        lanes[1].stalled = true;
-        assert!(may_read(&lanes, 0));
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-/// One that is behind and gives nothing for so long is not waited for by the others.
+/// One that is behind and gives nothing for so long is not waited for: its leader may be down.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// How messages become records.
@@ -78,10 +78,12 @@ impl Partition {
     /// What decides whether it may be read.
     pub fn lane(&mut self) -> Lane {
         self.flying.retain_mut(|f| matches!(f.try_recv(), Err(TryRecvError::Empty)));
-        let behind = self.target.is_some();
-        // One that waits for its turn gives nothing either.
-        let stalled = behind && self.flying.is_empty() && self.gave.elapsed() >= STALLED;
-        Lane { behind, stalled, flying: self.flying.len(), last: self.stream.last() }
+        Lane { behind: self.target.is_some(), flying: self.flying.len(), last: self.stream.last() }
+    }
+
+    /// Whether it might be read and has given nothing for long.
+    pub fn is_stalled(&self) -> bool {
+        self.flying.is_empty() && self.gave.elapsed() >= STALLED
     }
 
     /// Messages that have not been read.

@@ -133,6 +133,8 @@ impl Reader {
             if self.outbox.is_empty() {
                 busy = self.turns()?;
                 self.pump();
+            } else {
+                self.partitions.iter_mut().for_each(Partition::waits);
             }
             if !busy {
                 let waits = flying || !self.outbox.is_empty() || self.assigning.is_some() || self.partitions.iter().any(|p| p.target.is_some());
@@ -252,7 +254,7 @@ impl Reader {
     /// One turn for each partition that may be read; `true` if one gave something.
     fn turns(&mut self) -> KafkaResult<bool> {
         let lanes: Vec<Lane> = self.partitions.iter_mut().map(Partition::lane).collect();
-        let several = lanes.iter().filter(|l| l.behind && !l.stalled).count() > 1;
+        let several = lanes.iter().filter(|l| l.behind).count() > 1;
         let (n, mut any) = (lanes.len(), false);
         for k in 0..n {
             let i = (self.turn + k) % n;
@@ -372,9 +374,13 @@ impl Reader {
             if p.target == Some(i64::MAX) && p.high > 0 {
                 p.target = Some(p.high);
             }
-            if p.target.is_none() && p.lag() > FAR {
+            let stalled = p.is_stalled();
+            if p.target.is_none() && p.lag() > FAR && !stalled {
                 p.target = Some(p.high);
                 self.outbox.push_back(Out::Behind(p.stream.clone(), true));
+            } else if stalled && p.target.take().is_some() {
+                tracing::warn!(source = %self.source.name, stream = %p.stream.name, "Kafka: it is behind and gives nothing; the others go on without it");
+                self.outbox.push_back(Out::Behind(p.stream.clone(), false));
             }
         }
         self.source.metrics.lag_records.set(lag);

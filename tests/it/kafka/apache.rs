@@ -147,6 +147,30 @@ fn a_group_that_knows_nothing_begins_where_it_is_told_and_topics_are_found_by_pa
 }
 
 #[test]
+fn partitions_with_a_backlog_are_read_in_step_by_the_time_of_their_events() {
+    let Some(b) = broker() else { return };
+    b.create("steps", 2);
+    let p = producer(&b.address(), &[]);
+    const N: u64 = 6000;
+    (0..2).for_each(|i| send(&p, "steps", i, 0..N));
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut m = Member::new(dir.path(), "member", &settings(&b, "steps"));
+    m.start();
+    b.all_committed("steps", "steps", 2, &|| m.log());
+    m.stop();
+    each_once(&m, "steps", 2, N);
+    // A step is some hundred records.
+    let (mut read, mut chunks) = ([0u64; 2], 0);
+    for e in m.entries().iter().filter(|e| e["kind"] == "records") {
+        let i = e["mark"]["Kafka"]["partition"].as_u64().expect("a number") as usize;
+        read[i] += e["records"].as_array().expect("records").len() as u64;
+        chunks += 1;
+        assert!(read.contains(&N) || read[0].abs_diff(read[1]) < 1000, "{read:?} after {chunks} chunks");
+    }
+    assert!(chunks > 10, "{chunks} chunks show nothing");
+}
+
+#[test]
 fn two_members_lose_nothing_and_repeat_only_what_was_not_committed_when_a_partition_moved() {
     let Some(b) = broker() else { return };
     b.create("members", 4);

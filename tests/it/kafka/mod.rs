@@ -20,9 +20,10 @@ fn producer(brokers: &str, more: &[(&str, &str)]) -> BaseProducer {
     c.create().expect("a producer")
 }
 
-/// The record with a number.
+/// The record with a number, a millisecond after the one before it.
 fn text(n: u64) -> String {
-    format!("2026-11-24 10:00:00,{:03} fail2ban.filter [1]: INFO [sshd] Found 192.0.2.{} number {n}", n % 1000, n % 250 + 1)
+    let (minute, second) = (n / 60_000 % 60, n / 1000 % 60);
+    format!("2026-11-24 10:{minute:02}:{second:02},{:03} fail2ban.filter [1]: INFO [sshd] Found 192.0.2.{} number {n}", n % 1000, n % 250 + 1)
 }
 
 fn texts(numbers: std::ops::Range<u64>) -> Vec<String> {
