@@ -13,7 +13,7 @@ mod with {
     use crate::kafka::broker::broker;
     use crate::kafka::member::{Member, free_port};
     use crate::kafka::{producer, send, texts};
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     use std::fs;
     use std::path::Path;
     use std::sync::OnceLock;
@@ -25,11 +25,14 @@ mod with {
     pub fn listeners(dir: &Path) -> (String, String, Vec<String>) {
         let [sasl, tls, both] = *PORTS.get_or_init(|| [free_port(), free_port(), free_port()]);
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        // A certificate with the name of its issuer would pass for one that signs itself.
+        params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
         for name in ["server", "client"] {
             let key = KeyPair::generate().expect("a key");
-            let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("parameters");
+            let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("parameters");
+            params.distinguished_name.push(DnType::CommonName, name);
             let cert = params.signed_by(&key, &ca).expect("signed").pem();
             fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
             fs::write(dir.join(format!("{name}.pem")), &cert).expect("written");
