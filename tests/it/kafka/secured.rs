@@ -102,7 +102,7 @@ mod with {
             let mut m = Member::new(dir.path(), name, &settings);
             m.start();
             m.wait("it says why", 20, |m| m.log().contains(said));
-            assert!(!m.log().contains("secret"), "{}", m.log());
+            assert!(!m.log().contains("-secret"), "{}", m.log());
             m.stop();
         }
     }
