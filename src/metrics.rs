@@ -33,10 +33,14 @@ pub enum Reason {
     Sender,
     /// The disk was full.
     Disk,
+    /// Gone from the topic before they were read.
+    Deleted,
+    /// Messages without a value.
+    Empty,
 }
 
 impl Reason {
-    const ALL: [Reason; 4] = [Reason::Queue, Reason::Kernel, Reason::Sender, Reason::Disk];
+    const ALL: [Reason; 6] = [Reason::Queue, Reason::Kernel, Reason::Sender, Reason::Disk, Reason::Deleted, Reason::Empty];
 
     fn name(self) -> &'static str {
         match self {
@@ -44,6 +48,8 @@ impl Reason {
             Reason::Kernel => "kernel",
             Reason::Sender => "sender",
             Reason::Disk => "disk",
+            Reason::Deleted => "deleted",
+            Reason::Empty => "empty",
         }
     }
 }
@@ -68,7 +74,7 @@ pub struct SourceMetrics {
     /// Connections that were closed since they said nothing or broke the protocol or a limit, or files that were cut short by
     /// their writer.
     pub cut_off: Counter,
-    /// Open connections or files.
+    /// Open connections or files, or assigned partitions.
     pub open: Gauge,
     /// Seconds by which the last event was behind its arrival.
     pub lag: Gauge<f64, AtomicU64>,
@@ -78,7 +84,13 @@ pub struct SourceMetrics {
     pub skew: Gauge<f64, AtomicU64>,
     /// Bytes of files that have not been read yet; of compressed ones, compressed.
     pub lag_bytes: Gauge,
-    dropped: [Counter; 4],
+        /// Records of topics that have not been read yet.
+    pub lag_records: Gauge,
+    /// Records stored here that another member of the consumer group may store again.
+    pub repeated: Counter,
+    /// Failures of what a source asks of others.
+    pub errors: Counter,
+    dropped: [Counter; 6],
 }
 
 impl SourceMetrics {
@@ -124,6 +136,9 @@ pub struct Metrics {
     last_event: Family<Labels, Gauge<f64, AtomicU64>>,
     skew: Family<Labels, Gauge<f64, AtomicU64>>,
     lag_bytes: Family<Labels, Gauge>,
+    lag_records: Family<Labels, Gauge>,
+    repeated: Family<Labels, Counter>,
+    errors: Family<Labels, Counter>,
     dropped: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
     evictions: Family<Labels, Counter>,
@@ -192,11 +207,18 @@ impl Default for Metrics {
                 "vigild_cut_off",
                 "Connections closed for silence, a limit or a broken protocol, and files cut short by their writer, by source",
             ),
-            open: add(&mut r, "vigild_open", "Open connections and files, by source"),
+            open: add(&mut r, "vigild_open", "Open connections and files, and assigned partitions, by source"),
             lag: add(&mut r, "vigild_source_lag_seconds", "How far the last event was behind its arrival, by source"),
             last_event: add(&mut r, "vigild_source_last_event_seconds", "Time of the last event, seconds since 1970, by source"),
             skew: add(&mut r, "vigild_source_skew_seconds", "Multiple of 15 min by which all events are ahead of their arrival, by source"),
             lag_bytes: add(&mut r, "vigild_source_lag_bytes", "Bytes of files not read yet, by source"),
+            lag_records: add(&mut r, "vigild_source_lag_records", "Records of topics not read yet, by source"),
+            repeated: add(
+                &mut r,
+                "vigild_records_repeated",
+                "Records stored and not committed when a partition moved, which another member may store again, by source",
+            ),
+            errors: add(&mut r, "vigild_source_errors", "Failures of what a source asks of others, by source"),
             dropped: add(&mut r, "vigild_records_dropped", "Records dropped, by source and reason"),
             alerts: add(&mut r, "vigild_alerts", "Alerts opened, by rule and severity"),
             evictions: add(&mut r, "vigild_engine_evictions", "Groups with progress given up for want of room, by rule"),
@@ -248,6 +270,9 @@ impl Metrics {
             last_event: self.last_event.get_or_create(&l).clone(),
             skew: self.skew.get_or_create(&l).clone(),
             lag_bytes: self.lag_bytes.get_or_create(&l).clone(),
+            lag_records: self.lag_records.get_or_create(&l).clone(),
+            repeated: get(&self.repeated),
+            errors: get(&self.errors),
             dropped: Reason::ALL.map(|r| self.dropped.get_or_create(&vec![("source", name.to_owned()), ("reason", r.name().to_owned())]).clone()),
         }
     }

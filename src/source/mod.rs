@@ -8,6 +8,8 @@ pub mod file;
 pub mod frame;
 pub mod http;
 pub mod journald;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod relp;
 pub mod stdin;
 pub mod syslog;
@@ -167,6 +169,13 @@ pub fn open(config: &config::Source, source: Arc<Source>, limits: &Limits, socke
         Kind::Relp(c) => relp::open(c, source),
         Kind::Journald(c) => journald::open(c, source),
         Kind::Stdin => Ok(vec![stdin::open(source)]),
+        #[cfg(feature = "kafka")]
+        Kind::Kafka(c) => kafka::open(c, source).map(|o| vec![o]),
+        #[cfg(not(feature = "kafka"))]
+        Kind::Kafka(_) => Err(OpenError::Setting {
+            what: source.name.clone(),
+            why: "this vigild was built without Kafka: build it with the feature `kafka`".into(),
+        }),
         Kind::File(_) | Kind::Http | Kind::Hook(_) => Ok(Vec::new()),
     }
 }

@@ -14,6 +14,7 @@ mod full;
 mod hooks;
 mod ingest;
 mod journal;
+mod kafka;
 mod kill;
 mod load;
 mod logrotate;

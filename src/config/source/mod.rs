@@ -3,6 +3,7 @@
 pub mod file;
 pub mod hook;
 pub mod journald;
+pub mod kafka;
 pub mod relp;
 pub mod syslog;
 pub mod tls;
@@ -50,18 +51,21 @@ pub enum Kind {
     Http,
     /// `POST /hooks/NAME`.
     Hook(hook::Hook),
+    /// Topics of Kafka.
+    Kafka(kafka::Kafka),
     /// Standard input.
     Stdin,
 }
 
 /// The kinds, with the keys that each has beside those of all.
-const KINDS: [(&str, &[&str]); 7] = [
+const KINDS: [(&str, &[&str]); 8] = [
     ("file", file::KEYS),
     ("journald", journald::KEYS),
     ("syslog", syslog::KEYS),
     ("relp", relp::KEYS),
     ("http", &[]),
     ("hook", hook::KEYS),
+    ("kafka", kafka::KEYS),
     ("stdin", &[]),
 ];
 /// What every kind has.
@@ -79,13 +83,14 @@ impl Kind {
             Kind::Relp(_) => "relp",
             Kind::Http => "http",
             Kind::Hook(_) => "hook",
+            Kind::Kafka(_) => "kafka",
             Kind::Stdin => "stdin",
         }
     }
 
     /// How late its events may be where the file does not say.
     fn lateness(&self) -> Span {
-        if matches!(self, Kind::File(_) | Kind::Stdin) { LATENESS_FILE } else { LATENESS }
+        if matches!(self, Kind::File(_) | Kind::Kafka(_) | Kind::Stdin) { LATENESS_FILE } else { LATENESS }
     }
 }
 
@@ -149,6 +154,7 @@ impl Reader<'_> {
             }
             "http" => Kind::Http,
             "hook" => Kind::Hook(self.hook(t, at)),
+            "kafka" => Kind::Kafka(self.kafka(before, t, at)),
             "stdin" => Kind::Stdin,
             _ => return None,
         };
