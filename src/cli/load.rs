@@ -7,11 +7,17 @@ use crate::event::Schema;
 use crate::parse::{Estate, Format, declared};
 use crate::rule::{RuleSet, load};
 use jiff::tz::TimeZone;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The word in `rules = [..]` that means those in the binary.
 const BUILTIN: &str = "builtin";
+/// Drop-ins at most.
+const DROP_INS: usize = 100;
+/// One file of the configuration has so many bytes at most.
+const FILE_BYTES: u64 = 4 << 20;
 
 /// Everything loaded and checked.
 pub struct Loaded {
@@ -56,15 +62,69 @@ pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Failure>
     Ok(Loaded { config, rules: set, formats, estate, zone })
 }
 
-/// The configuration alone, for commands that need no rules.
+/// The configuration alone, its drop-ins with it, for commands that need no rules.
 pub fn read_config(path: Option<&Path>, sources: &mut Vec<(String, String)>) -> Result<(Config, Vec<Diagnostic>), Failure> {
-    let (name, text) = match path {
-        None => (String::new(), String::new()),
-        Some(p) => (p.display().to_string(), std::fs::read_to_string(p).map_err(|e| Failure::file(p, &e))?),
-    };
-    let answer = config::read(&name, &text);
-    sources.push((name, text));
+    let Some(main) = path else { return Ok((Config::default(), Vec::new())) };
+    let mut texts = vec![(main.display().to_string(), read_file(main)?)];
+    for p in drop_ins(main)? {
+        texts.push((p.display().to_string(), read_file(&p)?));
+    }
+    let answer = config::read_all(&texts);
+    sources.extend(texts);
     Ok(answer)
+}
+
+/// The configuration of the installed service, where there is one.
+pub fn installed() -> Option<PathBuf> {
+    Some(PathBuf::from("/etc/vigild/vigild.toml")).filter(|p| p.is_file())
+}
+
+/// The folder of a configuration's drop-ins: `vigild.d` beside `vigild.toml`.
+fn drop_in_folder(main: &Path) -> PathBuf {
+    if main.extension().is_some_and(|e| e == "toml") {
+        return main.with_extension("d");
+    }
+    let mut name = main.as_os_str().to_owned();
+    name.push(".d");
+    PathBuf::from(name)
+}
+
+/// The drop-ins of a configuration by name: its folder's `.toml` files that are not hidden.
+fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let dir = drop_in_folder(main);
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(e) => e,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Failure::file(&dir, &e)),
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Failure::file(&dir, &e))?.path();
+        let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|e| e == "toml") && path.is_file() {
+            if all.len() == DROP_INS {
+                let dir = super::safe(&dir.display().to_string());
+                return Err(Failure::Wrong(format!("there are more than {DROP_INS} drop-ins in {dir}")));
+            }
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The text of one file of the configuration.
+fn read_file(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|f| f.take(FILE_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(n) if n as u64 > FILE_BYTES => {
+            let path = super::safe(&path.display().to_string());
+            Err(Failure::Wrong(format!("{path} is larger than {} MiB", FILE_BYTES >> 20)))
+        }
+        Ok(_) => Ok(text),
+        Err(e) => Err(Failure::file(path, &e)),
+    }
 }
 
 /// The built-in formats and the schema with their own fields.
@@ -117,4 +177,52 @@ pub fn named(name: &str, formats: &declared::Formats) -> Result<Format, Failure>
         let near = config::near(name, known.iter().copied()).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         Failure::Usage(format!("no format is called `{}`{near}\nknown are: {}", super::safe(name), known.join(", ")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn read(main: &Path) -> Result<Config, String> {
+        read_config(Some(main), &mut Vec::new()).map(|(config, said)| (said.is_empty(), config)).map_err(|f| f.to_string()).and_then(|(right, c)| {
+            assert!(right);
+            Ok(c)
+        })
+    }
+
+    #[test]
+    fn drop_ins_are_read_by_name_and_others_are_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let p = |n: &str| dir.path().join(n);
+        fs::write(p("site.toml"), "[limits]\nfiles = 1\n").expect("written");
+        assert_eq!(read(&p("site.toml")).map(|c| c.limits.files), Ok(1));
+        fs::create_dir_all(p("site.d/x.toml")).expect("made");
+        for (name, n) in [("20-b.toml", 20), ("10-a.toml", 10), (".30-hidden.toml", 30), ("40-old.toml.bak", 40), ("50", 50)] {
+            fs::write(p("site.d").join(name), format!("[limits]\nfiles = {n}\n")).expect("written");
+        }
+        assert_eq!(read(&p("site.toml")).map(|c| c.limits.files), Ok(20));
+        let from = |c: &Config, path: &str| c.files.line(&c.given[path].span).map(|(f, l)| (f.ends_with("/site.d/20-b.toml"), l));
+        assert_eq!(read(&p("site.toml")).map(|c| from(&c, "limits.files")), Ok(Some((true, 2))));
+        assert_eq!(drop_in_folder(Path::new("/etc/vigild/vigild.toml")), Path::new("/etc/vigild/vigild.d"));
+        assert_eq!(drop_in_folder(Path::new("vigild.conf")), Path::new("vigild.conf.d"));
+    }
+
+    #[test]
+    fn the_number_and_the_size_of_files_are_bounded() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let p = |n: &str| dir.path().join(n);
+        fs::write(p("vigild.toml"), vec![b'\n'; FILE_BYTES as usize]).expect("written");
+        assert!(read(&p("vigild.toml")).is_ok());
+        fs::write(p("vigild.toml"), vec![b'\n'; FILE_BYTES as usize + 1]).expect("written");
+        assert!(read(&p("vigild.toml")).is_err_and(|e| e.contains("larger than 4 MiB")));
+        fs::write(p("vigild.toml"), "").expect("written");
+        fs::create_dir(p("vigild.d")).expect("made");
+        for i in 0..DROP_INS {
+            fs::write(p(&format!("vigild.d/{i}.toml")), "").expect("written");
+        }
+        assert!(read(&p("vigild.toml")).is_ok());
+        fs::write(p("vigild.d/more.toml"), "").expect("written");
+        assert!(read(&p("vigild.toml")).is_err_and(|e| e.contains("more than 100 drop-ins")));
+    }
 }

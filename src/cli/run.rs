@@ -167,8 +167,8 @@ fn configure(args: &Args) -> Result<Read, Failure> {
 
 /// A complaint about a setting, where it stands or on the command line.
 fn complaint(config: &Config, at: &Set<String>, code: &'static str, message: String, help: Option<String>) -> Diagnostic {
-    let file = if at.span.is_empty() { "command line".to_owned() } else { config.file.clone() };
-    Diagnostic { code, level: Level::Error, message, file, span: at.span.clone(), label: String::new(), help }
+    let (file, span) = if at.span.is_empty() { ("command line", 0..0) } else { config.files.place(&at.span) };
+    Diagnostic { code, level: Level::Error, message, file: file.to_owned(), span, label: String::new(), help }
 }
 
 /// The way out for a format that is not known.

@@ -1,11 +1,14 @@
 //! `vigild.toml`: what the operator wants, read with a complaint for everything that is wrong in it.
 //!
-//! In: the text of the file. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
+//! In: the text of the file and of its drop-ins. Out: a [`Config`] in which every setting has a value, and all complaints at once. What a
 //! setting names (a format, a rule file) is looked up by those who own it; they complain with the span kept here.
 
+pub mod files;
 pub mod secret;
+pub mod show;
 pub mod source;
 
+pub use files::{Files, Given};
 pub use source::{Kind, Source};
 
 use crate::diag::{Diagnostic, Level};
@@ -14,6 +17,7 @@ use crate::parse::estate::Host;
 use crate::{journal, store};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,13 +25,19 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A setting and where it stands in the file (`0..0` for one from the command line or a default).
-#[derive(Clone, Debug, PartialEq)]
+/// A setting and where it stands (`0..0` for one from the command line or a default). It is the same wherever it stands.
+#[derive(Clone, Debug)]
 pub struct Set<T> {
     /// The setting.
     pub value: T,
-    /// Its byte range in the file.
+    /// Its byte range in the space of all files, see [`Files::place`].
     pub span: Range<usize>,
+}
+
+impl<T: PartialEq> PartialEq for Set<T> {
+    fn eq(&self, other: &Set<T>) -> bool {
+        self.value == other.value
+    }
 }
 
 impl<T> Set<T> {
@@ -40,8 +50,10 @@ impl<T> Set<T> {
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file it comes from, as the user named it; empty without one.
-    pub file: String,
+    /// The files it comes from, as the user named them; none without one.
+    pub files: Files,
+    /// What they name, by its path: `limits.idle`, `source.0.tls.key`.
+    pub given: BTreeMap<String, Given>,
     /// The zone of times that name none.
     pub zone: TimeZone,
     /// The inventory.
@@ -223,7 +235,8 @@ pub const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 85
 impl Default for Config {
     fn default() -> Config {
         Config {
-            file: String::new(),
+            files: Files::default(),
+            given: BTreeMap::new(),
             zone: TimeZone::UTC,
             hosts: Vec::new(),
             proxies: Vec::new(),
@@ -268,16 +281,41 @@ pub fn bytes(s: &str) -> Option<usize> {
     s[..n].parse::<usize>().ok()?.checked_mul(unit)
 }
 
-/// Reads the text of `vigild.toml`. The configuration is whole even where there are complaints, for those who check on.
+/// What is wrong with a value whatever stands in the other files; the rest is judged when all are put together.
+const LOCAL: [&str; 4] = ["V002", "V003", "V005", "V007"];
+
+/// Reads the text of one file alone, see [`read_all`].
 pub fn read(file: &str, text: &str) -> (Config, Vec<Diagnostic>) {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let mut r = Reader { file, found: Vec::new() };
-    for e in errors {
-        let span = e.span().unwrap_or(0..0);
-        r.say("V001", span, e.message().to_owned(), "", None);
+    read_all(&[(file.to_owned(), text.to_owned())])
+}
+
+/// Reads the text of `vigild.toml` and of its drop-ins, by name, in their order. The configuration is whole even where there
+/// are complaints, for those who check on.
+pub fn read_all(texts: &[(String, String)]) -> (Config, Vec<Diagnostic>) {
+    let files = Files::of(texts);
+    let (tables, wrong) = files::parse(texts, &files);
+    let mut r = Reader { found: Vec::new() };
+    for (span, message) in wrong {
+        r.say("V001", span, message, "", None);
     }
-    let config = r.config(root.get_ref());
+    if tables.len() > 1 {
+        let mut alone = Reader { found: Vec::new() };
+        for t in &tables {
+            alone.config(t);
+        }
+        r.found.extend(alone.found.into_iter().filter(|d| LOCAL.contains(&d.code)));
+    }
+    let root = files::merge(tables);
+    let mut config = r.config(&root);
+    config.given = files::given(&root, &files, texts);
     r.found.sort_by_key(|d| d.span.start);
+    let mut said = BTreeSet::new();
+    r.found.retain(|d| said.insert((d.span.start, d.span.end, d.code, d.message.clone())));
+    for d in &mut r.found {
+        let (file, span) = files.place(&d.span);
+        (d.file, d.span) = (file.to_owned(), span);
+    }
+    config.files = files;
     (config, r.found)
 }
 
@@ -311,14 +349,14 @@ fn distance(a: &str, b: &str) -> usize {
 type Table<'i> = DeTable<'i>;
 type Value<'i> = Spanned<DeValue<'i>>;
 
-struct Reader<'f> {
-    file: &'f str,
+struct Reader {
+    /// What is wrong, with spans in the space of all files and no file's name yet.
     found: Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn say(&mut self, code: &'static str, span: Range<usize>, message: String, label: &str, help: Option<String>) {
-        self.found.push(Diagnostic { code, level: Level::Error, message, file: self.file.to_owned(), span, label: label.to_owned(), help });
+        self.found.push(Diagnostic { code, level: Level::Error, message, file: String::new(), span, label: label.to_owned(), help });
     }
 
     /// Complains of every key that is not one of these.
@@ -482,7 +520,7 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, root: &Table<'_>) -> Config {
-        let mut c = Config { file: self.file.to_owned(), ..Config::default() };
+        let mut c = Config::default();
         self.keys(
             root,
             "the configuration",

@@ -124,7 +124,7 @@ fn trim(mut bytes: Zeroizing<Vec<u8>>, place: impl Fn() -> String) -> Result<Rev
 
 const WAYS: &str = "{ env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }";
 
-impl Reader<'_> {
+impl Reader {
     /// A secret under a key; `None` with a complaint where it is not said where it is kept.
     pub(super) fn secret(&mut self, t: &Table<'_>, key: &str) -> Option<Secret> {
         let v: &Value<'_> = t.get(key)?;

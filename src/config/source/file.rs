@@ -28,7 +28,7 @@ pub enum Start {
 /// Its keys.
 pub const KEYS: &[&str] = &["path", "from", "ignore_older"];
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn file(&mut self, t: &Table<'_>, at: Range<usize>) -> File {
         let paths: Vec<String> = self.list(t, "path").unwrap_or_default().into_iter().map(|s| s.value.to_owned()).collect();
         if paths.is_empty() && t.get("path").is_none_or(|v| v.get_ref().is_array()) {

@@ -36,7 +36,7 @@ pub enum Signature {
 pub const KEYS: &[&str] = &["secret", "signature", "header"];
 const SIGNATURES: [&str; 4] = ["github", "hmac-sha256", "token", "none"];
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn hook(&mut self, t: &Table<'_>, at: Range<usize>) -> Hook {
         let secret = self.secret(t, "secret");
         let known = format!("one of {}", SIGNATURES.join(", "));

@@ -31,7 +31,7 @@ pub const KEYS: &[&str] = &["program", "units", "identifiers", "priority", "from
 /// The names of priorities, the gravest first.
 const PRIORITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn journald(&mut self, t: &Table<'_>) -> Journald {
         let mut j = Journald::default();
         if let Some(p) = self.str(t, "program") {

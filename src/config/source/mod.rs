@@ -117,7 +117,7 @@ impl Source {
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     /// Reads one `[[source]]`; `None` where its kind is not known or it cannot be had.
     pub(super) fn source(&mut self, before: &[Source], t: &Set<&Table<'_>>) -> Option<Source> {
         let (at, t) = (t.span.clone(), t.value);

@@ -21,7 +21,7 @@ pub struct Relp {
 /// Its keys.
 pub const KEYS: &[&str] = &["listen", "insecure", "tls", "window", "window_bytes"];
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn relp(&mut self, t: &Table<'_>, at: Range<usize>) -> Option<Relp> {
         let tls = self.tls(t);
         let listen = self.listen_for(t, t.contains_key("tls"));

@@ -69,7 +69,7 @@ impl Syslog {
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn syslog(&mut self, t: &Table<'_>) -> Syslog {
         let unix = self.unix(t);
         let given = self.list(t, "transport").unwrap_or_default();

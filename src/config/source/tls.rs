@@ -19,7 +19,7 @@ pub struct Tls {
 
 const KEYS: &[&str] = &["certificate", "key", "client_ca", "client_names"];
 
-impl Reader<'_> {
+impl Reader {
     /// Reads the table `tls` of a source, if it has one that can be had.
     pub(super) fn tls(&mut self, source: &Table<'_>) -> Option<Tls> {
         let at = source.get("tls")?.span();
