@@ -3,6 +3,7 @@
 use super::secret::Secret;
 use super::source::file::Start;
 use super::source::hook::Signature;
+use super::source::kafka::{self, Kafka};
 use super::source::syslog::UnixKind;
 use super::source::tls::Tls;
 use super::{Config, Kind, Source};
@@ -162,6 +163,7 @@ impl Settings<'_> {
                 self.put("window_bytes", size(r.window_bytes));
                 self.tls(table, r.tls.as_ref());
             }
+            Kind::Kafka(k) => self.kafka(table, k),
             Kind::Hook(h) => {
                 self.maybe("secret", h.secret.as_ref().map(secret));
                 let (signature, header) = match &h.signature {
@@ -174,6 +176,33 @@ impl Settings<'_> {
                 self.maybe("header", header.map(text));
             }
         }
+    }
+
+    fn kafka(&mut self, table: &str, k: &Kafka) {
+        self.put("brokers", list(&k.brokers));
+        self.put("topics", list(&k.topics));
+        self.put("group", text(&k.group));
+        self.put("isolation", text(if k.committed_only { "read_committed" } else { "read_uncommitted" }));
+        self.put("start", text(if k.start == kafka::Start::Latest { "latest" } else { "earliest" }));
+        self.put("framing", text(if k.lines { "lines" } else { "message" }));
+        self.put("prefetch", size(k.prefetch));
+        self.put("session_timeout", time(k.session_timeout));
+        let (tls, sasl) = (k.security.tls.as_ref(), k.security.sasl.as_ref());
+        let security = match (tls.is_some(), sasl.is_some()) {
+            (false, false) => "plaintext",
+            (true, false) => "tls",
+            (false, true) => "sasl",
+            (true, true) => "sasl_tls",
+        };
+        self.put("security", text(security));
+        self.maybe("ca", tls.and_then(|t| t.ca.as_deref()).map(path));
+        self.maybe("certificate", tls.and_then(|t| t.certificate.as_deref()).map(path));
+        self.maybe("key", tls.and_then(|t| t.key.as_deref()).map(path));
+        let Some(s) = sasl else { return self.maybe("sasl", None) };
+        self.within(&format!("{table}.sasl"));
+        self.put("mechanism", text(s.mechanism));
+        self.put("user", text(&s.user));
+        self.put("password", secret(&s.password));
     }
 
     /// The last of a source: in TOML, what stands behind its table would belong to it.

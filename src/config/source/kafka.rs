@@ -82,7 +82,7 @@ const SESSION: Duration = Duration::from_secs(10);
 /// What brokers can be asked for.
 const SESSIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1800);
 
-impl Reader<'_> {
+impl Reader {
     pub(super) fn kafka(&mut self, before: &[Source], t: &Table<'_>, at: Range<usize>) -> Kafka {
         let brokers = self.needed(t, &at, "brokers", "brokers like \"kafka.example.org:9092\"", is_broker);
         let topics = self.needed(t, &at, "topics", "names of topics, or regular expressions that begin with `^`", is_topic);
