@@ -42,7 +42,7 @@ pub enum Kind {
     /// `POST /api/v1/ingest/…`.
     Http,
     /// Topics of Kafka.
-    Kafka(kafka::Kafka),
+    Kafka(Box<kafka::Kafka>),
     /// Standard input.
     Stdin,
 }
@@ -127,7 +127,7 @@ impl Reader<'_> {
                 return None;
             }
             "http" => Kind::Http,
-            "kafka" => Kind::Kafka(self.kafka(before, t, at)),
+            "kafka" => Kind::Kafka(Box::new(self.kafka(before, t, at))),
             "stdin" => Kind::Stdin,
             _ => return None,
         };
