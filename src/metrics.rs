@@ -84,7 +84,7 @@ pub struct SourceMetrics {
     pub skew: Gauge<f64, AtomicU64>,
     /// Bytes of files that have not been read yet; of compressed ones, compressed.
     pub lag_bytes: Gauge,
-        /// Records of topics that have not been read yet.
+    /// Records of topics that have not been read yet.
     pub lag_records: Gauge,
     /// Records stored here that another member of the consumer group may store again.
     pub repeated: Counter,

@@ -3,7 +3,7 @@
 use super::{App, elastic, problem};
 use crate::source::http::credentials::spellings;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
@@ -17,6 +17,12 @@ const HOOKS: &str = "/hooks/";
 /// Lets those pass who have the token. `Bearer` is understood everywhere, the rest where shippers of logs send it.
 pub async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
+    // What comes before recovery is complete would stand in the journal before the gap and the load that it comes behind.
+    if matches!(*request.method(), Method::POST | Method::PUT) && app.missing.has("engine") {
+        let mut r = problem(StatusCode::SERVICE_UNAVAILABLE, "the journal is being replayed; nothing was taken");
+        r.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return r;
+    }
     if OPEN.contains(&path) || path.starts_with(HOOKS) {
         return next.run(request).await;
     }

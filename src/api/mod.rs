@@ -68,6 +68,11 @@ impl Missing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
+    /// Whether this is still missing.
+    pub fn has(&self, what: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&what)
+    }
+
     fn list(&self) -> Vec<&'static str> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

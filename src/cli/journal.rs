@@ -62,7 +62,7 @@ fn open(at: &At) -> Result<Journal, Failure> {
         return Err(Failure::File(format!("there is no journal in {}", super::safe(&data.display().to_string()))));
     }
     let defaults = config::Config::default();
-    let options = defaults.journal.options(defaults.limits.idempotency_keys);
+    let options = defaults.journal.options(&defaults.limits);
     let (journal, opened) = Journal::open(Arc::new(Real), &dir, options, || 0).map_err(|e| Failure::File(super::causes(&e)))?;
     for r in &opened.repairs {
         eprintln!("vigild: repaired: {r}");

@@ -179,15 +179,17 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// What the journal is opened with to know so many idempotency keys, but for the free space that depends on the file system.
-    pub fn options(&self, keys: usize) -> journal::Options {
+    /// What the journal is opened with, but for the free space that depends on the file system.
+    pub fn options(&self, limits: &Limits) -> journal::Options {
         journal::Options {
             segment_bytes: self.segment_bytes as u64,
             max_bytes: self.max_bytes as u64,
             max_age: self.max_age.map(span),
             min_free: 0,
             floor_bytes: (self.max_bytes as u64 / 16).max(2 * self.segment_bytes as u64),
-            keys,
+            keys: limits.idempotency_keys,
+            // Several sources, and what rotation has put aside.
+            files: limits.files.saturating_mul(20).max(20_000),
             ..journal::Options::default()
         }
     }
@@ -647,7 +649,8 @@ impl Reader {
         );
         self.size(t, "record_bytes", 1 << 10..(64 << 20) + 1, &mut l.record_bytes);
         self.size(t, "queue_bytes", 1 << 10..(16 << 30) + 1, &mut l.queue_bytes);
-        self.size(t, "body_bytes", 1 << 10..(1 << 30) + 1, &mut l.body_bytes);
+        // An entry of the journal has an end.
+        self.size(t, "body_bytes", 1 << 10..(48 << 20) + 1, &mut l.body_bytes);
         self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);
         self.size(t, "idempotency_keys", 1..10_000_001, &mut l.idempotency_keys);
         self.size(t, "connections", 1..1_000_001, &mut l.connections);

@@ -11,8 +11,9 @@ use crate::source::{self, Intake, OpenError, Opened, file};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 /// A source of this configuration, with nothing counted yet or what has been counted under its name.
@@ -45,6 +46,8 @@ pub struct Inputs {
 
 /// The name under which all files stand.
 const FILES: &str = "";
+/// The other sources wait so long for files to be looked at.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 impl Inputs {
     /// None yet.
@@ -72,8 +75,9 @@ impl Inputs {
         Ok(())
     }
 
-    /// Begins all that is open and has not begun.
-    pub fn begin(&mut self, intake: &Intake) -> io::Result<()> {
+    /// Begins all that is open and has not begun: files first, so that their backlog holds the watermark before anything else
+    /// moves it.
+    pub async fn begin(&mut self, intake: &Intake) -> io::Result<()> {
         for (name, input) in &mut self.all {
             if input.stop.is_some() {
                 continue;
@@ -86,10 +90,13 @@ impl Inputs {
             if name == FILES {
                 let (watches, runtime) = (self.watches.clone(), Handle::current());
                 let (ended, mut end) = watch::channel(());
+                let (looked, first) = oneshot::channel();
                 std::thread::Builder::new().name("vigild-files".into()).spawn(move || {
-                    file::follow(watches, &intake, &runtime);
+                    file::follow(watches, &intake, &runtime, looked);
                     drop(ended);
                 })?;
+                // Where looking takes longer, what is late is judged without it.
+                let _ = tokio::time::timeout(FIRST_LOOK, first).await;
                 input.tasks.spawn(async move { drop(end.changed().await) });
             }
             input.stop = Some(stop);

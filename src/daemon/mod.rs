@@ -186,7 +186,7 @@ async fn daemon(
         _ = int.recv() => return Ok(()),
     };
     missing.found("engine");
-    inputs.begin(&intake).map_err(begin("a source"))?;
+    inputs.begin(&intake).await.map_err(begin("a source"))?;
     missing.found("sources");
     tracing::info!(rules, version = env!("CARGO_PKG_VERSION"), "ready");
     notify::ready("taking records");
@@ -228,15 +228,25 @@ impl Running {
                 }
                 _ = hup.recv() => {
                     notify::reloading();
-                    match self.reload(intake).await {
+                    let done = tokio::select! {
+                        r = self.reload(intake) => r,
+                        _ = term.recv() => return Ok("SIGTERM"),
+                        _ = int.recv() => return Ok("SIGINT"),
+                    };
+                    match done {
                         Ok(r) => tracing::info!("reloaded: {r}"),
-                        Err(why) => tracing::error!("not reloaded; all stays as it was\n{why}"),
+                        Err(why) => tracing::error!("not reloaded\n{why}"),
                     }
                     notify::ready("taking records");
                 }
                 Some(asked) = reloads.recv() => {
+                    let done = tokio::select! {
+                        r = self.reload(intake) => r,
+                        _ = term.recv() => return Ok("SIGTERM"),
+                        _ = int.recv() => return Ok("SIGINT"),
+                    };
                     // Whoever asked may have gone.
-                    let _ = asked.send(self.reload(intake).await);
+                    let _ = asked.send(done);
                 }
             }
         }

@@ -36,7 +36,8 @@ impl fmt::Display for Reloaded {
 }
 
 impl Running {
-    /// Reads everything again. On an error nothing has changed, but for a source that was ended and cannot be opened anew.
+    /// Reads everything again. Where configuration or rules are wrong, nothing changes. A source that cannot be opened anew is
+    /// told as an error too; all else holds then.
     pub(super) async fn reload(&mut self, intake: &Intake) -> Result<Reloaded, String> {
         let again = self.again.clone();
         let read = tokio::task::spawn_blocking(move || again()).await.map_err(|e| e.to_string())?;
@@ -51,24 +52,31 @@ impl Running {
             self.inputs.close(s).await;
             self.all.write().unwrap_or_else(PoisonError::into_inner).retain(|a| a.name != s.name);
         }
-        let mut wrong = Vec::new();
+        let (mut wrong, mut dead) = (Vec::new(), Vec::new());
         for s in &new {
             let source = inputs::source(s, &config, &loaded, self.inputs.metrics());
             match self.inputs.open(s, source.clone(), &config.limits, Vec::new()) {
                 Ok(()) => self.all.write().unwrap_or_else(PoisonError::into_inner).push(source),
-                Err(e) => wrong.push(crate::cli::causes(&e)),
+                Err(e) => {
+                    wrong.push(crate::cli::causes(&e));
+                    dead.push(s.name.clone());
+                }
             }
         }
         if !gone.is_empty() || !new.is_empty() {
             // Where reading goes on is what the journal says now.
             let known = self.queue.known().await;
             let intake = Intake { known: Arc::new(known), ..intake.clone() };
-            self.inputs.begin(&intake).map_err(|e| e.to_string())?;
+            if let Err(e) = self.inputs.begin(&intake).await {
+                wrong.push(e.to_string());
+            }
         }
         done.sources = gone.into_iter().chain(new).map(|s| s.name).collect();
         done.sources.sort();
         done.sources.dedup();
         self.config = config;
+        // What could not be opened is tried again by the next reload.
+        self.config.sources.retain(|s| !dead.contains(&s.name));
         if wrong.is_empty() { Ok(done) } else { Err(wrong.join("\n")) }
     }
 }

@@ -59,6 +59,8 @@ pub struct Arrival {
 pub struct Streams {
     all: Vec<Stream>,
     names: BTreeMap<String, StreamId>,
+    /// Places of streams that have been forgotten.
+    free: Vec<StreamId>,
     watermark: Timestamp,
     greatest: Timestamp,
     /// Whether a stream that trails is idle: live, not where streams are read in step.
@@ -80,6 +82,7 @@ impl Streams {
         Streams {
             all: Vec::new(),
             names: BTreeMap::new(),
+            free: Vec::new(),
             watermark: Timestamp::MIN,
             greatest: Timestamp::MIN,
             live,
@@ -102,7 +105,7 @@ impl Streams {
             return id;
         }
         self.heard = true;
-        let name = if self.names.len() < MAX_STREAMS {
+        let name = if self.names.len() < MAX_STREAMS || self.forget() {
             name
         } else {
             self.shared += 1;
@@ -114,19 +117,31 @@ impl Streams {
         let rank = |id: &StreamId| self.all[id.0 as usize].rank;
         let before = self.names.range::<str, _>((Unbounded, Excluded(name))).next_back().map(|(_, id)| rank(id));
         let after = self.names.range::<str, _>((Included(name), Unbounded)).next().map(|(_, id)| rank(id));
-        let id = StreamId(self.all.len() as u32);
-        self.all.push(Stream {
-            rank: between(before, after),
-            lateness,
-            mark: None,
-            moved: Timestamp::MIN,
-            fresh: false,
-            place: 0,
-            open: true,
-            held: false,
-        });
+        let stream =
+            Stream { rank: between(before, after), lateness, mark: None, moved: Timestamp::MIN, fresh: false, place: 0, open: true, held: false };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id.0 as usize] = stream;
+                id
+            }
+            None => {
+                self.all.push(stream);
+                StreamId(self.all.len() as u32 - 1)
+            }
+        };
         self.names.insert(name.to_owned(), id);
         id
+    }
+
+    /// Makes room for a name: of the streams that have ended, and whose events all lie behind the watermark, the one that
+    /// ended furthest back is forgotten; its name would begin anew.
+    fn forget(&mut self) -> bool {
+        let ended = |s: &Stream| !s.open && s.mark.is_none_or(|m| m <= self.watermark);
+        let oldest = self.names.iter().filter(|(_, id)| ended(&self.all[id.0 as usize])).min_by_key(|(_, id)| self.all[id.0 as usize].mark);
+        let Some((name, id)) = oldest.map(|(n, id)| (n.clone(), *id)) else { return false };
+        self.names.remove(&name);
+        self.free.push(id);
+        true
     }
 
     /// The rank of a stream among all.
@@ -219,14 +234,14 @@ impl Streams {
     /// The same names in the same order, and nothing known of any.
     pub fn ranks(self, live: bool) -> Streams {
         let blank = |s: Stream| Stream { mark: None, moved: Timestamp::MIN, fresh: false, place: 0, open: false, held: false, ..s };
-        Streams { all: self.all.into_iter().map(blank).collect(), names: self.names, ..Streams::new(live) }
+        Streams { all: self.all.into_iter().map(blank).collect(), names: self.names, free: self.free, ..Streams::new(live) }
     }
 
     /// These, read back for an engine that is live or not; none if they do not fit together.
     pub fn sound(self, live: bool) -> Option<Streams> {
         let known = |id: &StreamId| (id.0 as usize) < self.all.len();
-        (self.names.len() == self.all.len() && self.all.len() <= MAX_STREAMS + 1 && self.names.values().all(known))
-            .then_some(Streams { live, ..self })
+        let whole = self.names.len() + self.free.len() == self.all.len() && self.all.len() <= MAX_STREAMS + 1;
+        (whole && self.names.values().chain(&self.free).all(known)).then_some(Streams { live, ..self })
     }
 
     /// Whether there is such a stream.
@@ -353,6 +368,20 @@ mod tests {
         }
         assert_eq!(s.open("x", Span(0)), s.open("y", Span(0)));
         assert_eq!(s.shared, 2);
+    }
+
+    #[test]
+    fn at_the_limit_streams_that_have_ended_make_room_and_open_ones_stay() {
+        let mut s = Streams::new(false);
+        let keep = s.open("keep", Span(0));
+        for i in 0..3 * MAX_STREAMS as i64 {
+            let id = s.open(&format!("connection {i}"), Span(0));
+            s.arrive(id, at(i), None);
+            s.arrive(keep, at(i), None);
+            s.close(id);
+            s.advance();
+        }
+        assert_eq!((s.shared, s.names.len(), s.open("keep", Span(0))), (0, MAX_STREAMS, keep));
     }
 
     #[test]

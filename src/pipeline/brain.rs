@@ -5,14 +5,13 @@ use super::known::Known;
 use super::tell::Tale;
 use crate::engine::{Engine, Options, Output};
 use crate::event::Timestamp;
-use crate::journal::{Entry, Reader, Records, What};
+use crate::journal::{Damage, Entry, Reader, Records, What};
 use crate::metrics::Metrics;
 use crate::parse::{Context, Format};
 use crate::worker::{Origin, Row, Worker};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// What became of an entry.
@@ -103,8 +102,8 @@ impl Brain {
     }
 
     /// Lets another bundle be in force. Rules that mean the same keep their state; windows of the others are rebuilt from
-    /// the entries from `rebuild` up to this one, if that is not 0.
-    pub fn load(&mut self, new: Arc<Loaded>, rebuild: u64, lsn: u64, reader: &Reader) {
+    /// the entries from `rebuild` up to this one, if that is not 0; `moves` is called for each.
+    pub fn load(&mut self, new: Arc<Loaded>, rebuild: u64, lsn: u64, reader: &Reader, moves: &dyn Fn()) {
         if new.hash == self.loaded.hash {
             return;
         }
@@ -115,7 +114,8 @@ impl Brain {
                 tracing::info!(kept = r.kept.len(), fresh = r.fresh.len(), dropped = r.dropped, "other rules and settings hold");
                 let fresh: BTreeSet<Arc<str>> = r.fresh.into_iter().collect();
                 if rebuild > 0 && !fresh.is_empty() {
-                    self.rebuild(&new, &saved, &fresh, rebuild..lsn, reader, &mut next);
+                    let past = reader.entries(rebuild).take_while(|e| e.as_ref().map_or(true, |e| e.lsn < lsn)).inspect(|_| moves());
+                    self.rebuild(&new, &saved, &fresh, past, &mut next);
                 }
             }
             Err(e) => tracing::error!(error = %e, "the engine's state is lost by this reload"),
@@ -126,7 +126,7 @@ impl Brain {
     }
 
     /// Feeds the journal's past to an engine beside the running one, and takes over its state of some rules.
-    fn rebuild(&self, new: &Arc<Loaded>, saved: &[u8], ids: &BTreeSet<Arc<str>>, entries: Range<u64>, reader: &Reader, to: &mut Worker) {
+    fn rebuild(&self, new: &Arc<Loaded>, saved: &[u8], ids: &BTreeSet<Arc<str>>, past: impl Iterator<Item = Result<Entry, Damage>>, to: &mut Worker) {
         let mut side = Brain::new(new.clone(), self.seed, Arc::default());
         side.worker = worker(new, self.seed, false);
         if let Err(e) = side.worker.restore_streams(saved) {
@@ -134,12 +134,15 @@ impl Brain {
             return;
         }
         let mut tales = Vec::new();
-        for entry in reader.entries(entries.start).map_while(Result::ok).take_while(|e| e.lsn < entries.end) {
-            side.take(&entry, &mut tales);
+        for entry in past {
+            match entry {
+                Ok(e) => drop(side.take(&e, &mut tales)),
+                Err(damage) => tracing::error!(%damage, "a part of the journal cannot be read; windows are rebuilt without it"),
+            }
             tales.clear();
         }
         match to.restore_rules(&side.worker.save(), ids) {
-            Ok(_) => tracing::info!(rules = ids.len(), from = entries.start, "windows of new and changed rules are rebuilt"),
+            Ok(_) => tracing::info!(rules = ids.len(), "windows of new and changed rules are rebuilt"),
             Err(e) => tracing::error!(error = %e, "windows are not rebuilt"),
         }
     }

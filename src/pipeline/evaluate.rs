@@ -5,13 +5,14 @@ use super::bundle::Loaded;
 use super::own::Own;
 use super::record::Out;
 use super::snapshot::Snapshot;
+use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
 use crate::event::Timestamp;
 use crate::journal::{Entry, Reader, What};
 use crate::metrics::Metrics;
 use crate::service::Stage;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 const SAVE_BYTES: usize = 256 << 20;
 /// … or after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
+/// … or, while the disk is full, after so long.
+const SAVE_FULL: Duration = Duration::from_secs(10);
+/// How often it is looked whether the disk is full.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// All sources that there are; a reload changes them.
 pub type Sources = Arc<RwLock<Vec<Arc<Source>>>>;
@@ -79,11 +84,23 @@ pub fn run(mut e: Evaluate) {
     let mut saved_at = e.lsn;
     loop {
         e.stage.idle();
-        let Ok(work) = e.work.recv() else { return };
+        let work = e.work.recv_timeout(LOOK);
         e.stage.beat();
         let (entry, live) = match work {
-            Work::Entry(entry, live) => (entry, live),
-            Work::Stop => {
+            Ok(Work::Entry(entry, live)) => (entry, live),
+            Err(RecvTimeoutError::Timeout) => {
+                // On a full disk nothing moves, and a saved state lets the journal give way.
+                if e.queue.is_full() && e.lsn > saved_at && saved.elapsed() >= SAVE_FULL {
+                    saved = clock::monotonic();
+                    match save(&mut e, saved_at) {
+                        Some(at) => saved_at = at,
+                        None => return,
+                    }
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Work::Stop) => {
                 let _ = save(&mut e, saved_at);
                 drop(e.out.send(Out::Stop));
                 return;
@@ -92,10 +109,12 @@ pub fn run(mut e: Evaluate) {
         if let What::Records(r) = &entry.what {
             bytes += r.batch.bytes.len();
         }
+        // What was rebuilt for it may soon be gone from the journal.
+        let loads = matches!(entry.what, What::Load { .. });
         if !take(&mut e, *entry, live) {
             return;
         }
-        if bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
+        if loads || bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
             (bytes, saved) = (0, clock::monotonic());
             match save(&mut e, saved_at) {
                 Some(at) => saved_at = at,
@@ -119,7 +138,7 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
             }
             e.own.tick(*now, &e.brain.evicted(), &e.brain.stormed(), &e.metrics, &mut tales);
         }
-        (What::Load { rebuild, .. }, Some(loaded)) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader),
+        (What::Load { rebuild, .. }, Some(loaded)) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader, &|| e.stage.beat()),
         _ => {}
     }
     if let Some(stream) = live.stream {
@@ -134,16 +153,23 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
             stream.source.sight.look(event, r.received);
         }
     }
-    e.metrics.engine_entry.set(entry.lsn as i64);
     drop(live.room);
     e.queue.gauge();
-    e.metrics.alerts_waiting.inc_by(tales.iter().map(|t| t.line.len() as i64).sum());
+    e.metrics.alerts_waiting.inc_by(waiting(&tales));
+    e.metrics.engine_entry.set(entry.lsn as i64);
+    // The store may stand still for want of space, and a restart would not move it.
+    e.stage.idle();
     if !tales.is_empty() && e.out.send(Out::Tales { lsn: entry.lsn, tales }).is_err() {
         return false;
     }
     // Whoever asked may have gone.
     let _ = live.seen.map(|s| s.send(()));
     true
+}
+
+/// Bytes of lines that are on their way to be written.
+pub fn waiting(tales: &[Tale]) -> i64 {
+    tales.iter().map(|t| t.line.len() as i64).sum()
 }
 
 /// Hands the state on to be saved, unless it has been: up to which entry, or none if nobody saves any more.

@@ -82,6 +82,8 @@ struct Answer {
 
 /// Runs until it is told to stop, or until the engine's thread is gone.
 pub fn run(mut s: Intake) {
+    // However this ends, nobody waits for it for ever.
+    let _end = End(s.durable.clone());
     // What waits for room on the disk, in its order.
     let mut held: VecDeque<Sent> = VecDeque::new();
     let mut tried = clock::monotonic();
@@ -150,7 +152,15 @@ pub fn run(mut s: Intake) {
             break;
         }
     }
-    s.durable.end();
+}
+
+/// Says that nothing will become durable any more.
+struct End(Arc<Durable>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// What the journal knows of sources, with what waits for room and goes into it first.

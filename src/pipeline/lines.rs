@@ -62,7 +62,7 @@ pub fn start(to: Box<dyn Write + Send>, store: Arc<Store>, metrics: Arc<Metrics>
     let (more, wake) = bounded(1);
     let (end, ended) = bounded(0);
     std::thread::Builder::new().name("vigild-lines".into()).spawn(move || {
-        let mut writer = Writer { to, store, metrics, written: 0, cut: Vec::new(), failing: false };
+        let mut writer = Writer { to, store, metrics, written: 0, cut: None, failing: false };
         while writer.pump() {}
         loop {
             let open = wake.recv_timeout(AGAIN) != Err(crossbeam_channel::RecvTimeoutError::Disconnected);
@@ -82,8 +82,8 @@ struct Writer {
     metrics: Arc<Metrics>,
     /// The number of the last line written by this process.
     written: u64,
-    /// What is left of a line that was written in part.
-    cut: Vec<u8>,
+    /// What is left of a line that was written in part, and its number.
+    cut: Option<(u64, Vec<u8>)>,
     failing: bool,
 }
 
@@ -102,11 +102,15 @@ impl Writer {
         // What has been written and could not be taken off is not written again.
         let from = self.written;
         for (n, line) in lines.iter().filter(|(n, _)| *n > from) {
-            let whole = [line.as_slice(), b"\n"].concat();
-            // The rest of a line of which a part has been written.
-            let rest = if self.cut.is_empty() { whole } else { std::mem::take(&mut self.cut) };
+            let whole = || [line.as_slice(), b"\n"].concat();
+            let rest = match self.cut.take() {
+                Some((cut, rest)) if cut == *n => rest,
+                // That line has been given up since: what was written of it ends here.
+                Some(_) => [b"\n", whole().as_slice()].concat(),
+                None => whole(),
+            };
             if let Err(left) = self.write(rest) {
-                self.cut = left;
+                self.cut = Some((*n, left));
                 break;
             }
             self.metrics.alerts_waiting.dec_by(line.len() as i64);

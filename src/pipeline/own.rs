@@ -110,10 +110,12 @@ impl Own {
         let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
         for (id, (rule, n)) in by_rule.iter().flat_map(|(id, all)| all.iter().map(move |one| (*id, one))) {
             let before = self.seen.insert((id, rule.clone()), *n).unwrap_or(0);
+            // A rule that means something else now counts anew.
+            let more = n.checked_sub(before).unwrap_or(*n);
             if id == "vigild-eviction" {
-                metrics.evictions(rule, n - before);
+                metrics.evictions(rule, more);
             }
-            said.push((id, rule.clone(), n - before));
+            said.push((id, rule.clone(), more));
         }
         for (id, key, n) in said {
             if n > 0 {
@@ -137,8 +139,10 @@ impl Own {
         for s in sources.iter().filter(|s| !self.watched.iter().any(|w| Arc::ptr_eq(s, &w.source))).cloned().collect::<Vec<_>>() {
             // What happened before this is told; the silence of a source begins when it is first looked at.
             let m = &s.metrics;
-            let (dropped, late) = if self.watched.capacity() == 0 { (0, 0) } else { (m.dropped(), m.late.get()) };
-            self.watched.push(Watched { dropped, late, begin: (Timestamp::MIN, 0, 0), heard: (m.records.get(), now, false), source: s });
+            let first = self.watched.capacity() == 0;
+            let now_is = [m.dropped(), m.late.get(), m.records.get(), m.parse_errors.get()];
+            let [dropped, late, records, failures] = if first { [0; 4] } else { now_is };
+            self.watched.push(Watched { dropped, late, begin: (Timestamp::MIN, records, failures), heard: (m.records.get(), now, false), source: s });
         }
     }
 
@@ -219,11 +223,12 @@ mod tests {
 
     /// Runs ticks, each after something has been counted, and gives `rule count id-number` of each line.
     fn check(steps: &[(i64, Do)], evicted: &[(String, u64)]) -> Vec<String> {
+        told(steps, evicted, None)
+    }
+
+    fn told(steps: &[(i64, Do)], evicted: &[(String, u64)], silent_after: Option<std::time::Duration>) -> Vec<String> {
         let metrics = Arc::new(Metrics::default());
-        let source = Arc::new(Source {
-            silent_after: Some(std::time::Duration::from_secs(100)),
-            ..Source::new("syslog", Span::seconds(60), metrics.source("syslog"))
-        });
+        let source = Arc::new(Source { silent_after, ..Source::new("syslog", Span::seconds(60), metrics.source("syslog")) });
         let mut tales = Vec::new();
         let mut own = Own::new(Arc::new(RwLock::new(vec![source.clone()])));
         for (at, step) in steps {
@@ -281,7 +286,7 @@ mod tests {
         };
         let quiet: Do = |_| {};
         assert_eq!(
-            check(&[(0, one), (99, quiet), (100, quiet), (300, quiet), (301, one), (401, quiet)], &[]),
+            told(&[(0, one), (99, quiet), (100, quiet), (300, quiet), (301, one), (401, quiet)], &[], Some(std::time::Duration::from_secs(100))),
             ["vigild-source-silent 1 0", "vigild-source-silent 2 0"]
         );
     }

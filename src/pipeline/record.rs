@@ -103,6 +103,7 @@ pub fn run(mut r: Record) {
                 if r.durable.get() < s.lsn {
                     r.queue.sync();
                 }
+                r.stage.idle();
                 if !r.durable.wait(s.lsn) {
                     break;
                 }
@@ -118,9 +119,11 @@ pub fn run(mut r: Record) {
 fn commit(r: &Record, mark: u64, tales: Vec<Tale>) -> bool {
     if r.durable.get() < mark {
         r.queue.sync();
+        r.stage.idle();
         if !r.durable.wait(mark) {
             return false;
         }
+        r.stage.beat();
     }
     let told = tales.into_iter().map(|t| told(r, t)).collect();
     let commit = Commit { mark, told, written: Vec::new() };
@@ -173,7 +176,8 @@ fn save(r: &mut Record, s: &Snapshot) {
         return;
     }
     match r.snapshots.write(s) {
-        Ok(oldest) => r.keeper.hold(oldest + 1),
+        // While there is one state alone, the journal must do for it.
+        Ok(oldest) => r.keeper.hold(oldest.map_or(1, |o| o + 1)),
         Err(e) => tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal"),
     }
 }

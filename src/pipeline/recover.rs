@@ -6,6 +6,7 @@
 
 use super::brain::Brain;
 use super::bundle::Loaded;
+use super::evaluate::waiting;
 use super::record::Out;
 use super::snapshot::Snapshots;
 use crate::journal::{Reader, What};
@@ -54,9 +55,12 @@ pub fn recover(
         brain.mute(entry.lsn <= mark);
         brain.take(&entry, &mut tales);
         if let What::Load { hash, rebuild } = &entry.what {
-            brain.load(in_force(snapshots, hash, current), *rebuild, entry.lsn, reader);
+            brain.load(in_force(snapshots, hash, current), *rebuild, entry.lsn, reader, &|| ());
         }
         lsn = entry.lsn;
+        if lsn > mark {
+            metrics.alerts_waiting.inc_by(waiting(&tales));
+        }
         if lsn > mark && !tales.is_empty() && out.send(Out::Tales { lsn, tales }).is_err() {
             break;
         }

@@ -15,8 +15,6 @@ const MAGIC: &[u8; 8] = b"VIGILDS1";
 const HEAD: usize = 8 + 8 + 32 + 8 + 8;
 /// So many states are kept.
 const KEPT: usize = 2;
-/// So many bundles are kept: the newest, and those that a kept state needs.
-const BUNDLES: usize = 100;
 /// A state is never longer.
 const MAX_STATE: u64 = 4 << 30;
 
@@ -61,8 +59,8 @@ impl Snapshots {
         Ok(all)
     }
 
-    /// Saves a state and lets go of older ones; the entry of the oldest that is kept.
-    pub fn write(&self, s: &Snapshot) -> io::Result<u64> {
+    /// Saves a state and lets go of older ones; the entry of the oldest that is kept, if there are as many as are to be kept.
+    pub fn write(&self, s: &Snapshot) -> io::Result<Option<u64>> {
         let packed = zstd::bulk::compress(&s.state, 1)?;
         let mut bytes = Vec::with_capacity(HEAD + packed.len());
         bytes.extend_from_slice(MAGIC);
@@ -76,7 +74,7 @@ impl Snapshots {
         for lsn in all.iter().skip(KEPT) {
             self.disk.remove(&self.states.join(format!("{lsn:020}.state")))?;
         }
-        Ok(all.get(KEPT - 1).or(all.last()).copied().unwrap_or(s.lsn))
+        Ok(all.get(KEPT - 1).copied())
     }
 
     /// Reads the state as of an entry. An error tells why it cannot be used.
@@ -120,19 +118,6 @@ impl Snapshots {
             return Err("its content is not what its name says".into());
         }
         Bundle::of_bytes(&bytes)
-    }
-
-    /// Lets go of bundles that no entry of the journal and no state needs any more.
-    pub fn keep_bundles(&self, needed: &[[u8; 32]]) -> io::Result<()> {
-        let names = self.disk.list(&self.bundles)?;
-        if names.len() <= BUNDLES {
-            return Ok(());
-        }
-        let needed: Vec<String> = needed.iter().map(|h| format!("{}.json", blake3::Hash::from(*h).to_hex())).collect();
-        for name in names.iter().filter(|n| !needed.contains(n)).take(names.len() - BUNDLES) {
-            self.disk.remove(&self.bundles.join(name))?;
-        }
-        Ok(())
     }
 
     fn put(&self, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {

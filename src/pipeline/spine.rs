@@ -122,7 +122,7 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Prog
 /// The journal's limits; by default the lesser of 2 GiB and 5 % of the file system stays free.
 fn options(config: &Config, data: &Path) -> journal::Options {
     let least = || rustix::fs::statvfs(data).map_or(0, |s| (s.f_blocks.saturating_mul(s.f_frsize) / 20).min(2 << 30));
-    journal::Options { min_free: config.journal.min_free.map_or_else(least, |m| m as u64), ..config.journal.options(config.limits.idempotency_keys) }
+    journal::Options { min_free: config.journal.min_free.map_or_else(least, |m| m as u64), ..config.journal.options(&config.limits) }
 }
 
 /// The seed of a new journal's hashes: nobody who sends records can know it.

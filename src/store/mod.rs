@@ -462,7 +462,9 @@ impl Store {
                     return Err(e);
                 }
                 w.commits = next;
-                w.landed = mark;
+                if mark.is_some() {
+                    w.landed = mark;
+                }
             }
             w.doubt = None;
         }

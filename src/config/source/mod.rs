@@ -52,7 +52,7 @@ pub enum Kind {
     /// `POST /hooks/NAME`.
     Hook(hook::Hook),
     /// Topics of Kafka.
-    Kafka(kafka::Kafka),
+    Kafka(Box<kafka::Kafka>),
     /// Standard input.
     Stdin,
 }
@@ -154,7 +154,7 @@ impl Reader {
             }
             "http" => Kind::Http,
             "hook" => Kind::Hook(self.hook(t, at)),
-            "kafka" => Kind::Kafka(self.kafka(before, t, at)),
+            "kafka" => Kind::Kafka(Box::new(self.kafka(before, t, at))),
             "stdin" => Kind::Stdin,
             _ => return None,
         };

@@ -55,6 +55,8 @@ use tokio::sync::oneshot;
 
 /// Read at once while several files have a backlog, so that their events stay near each other.
 const STEP: usize = 32 << 10;
+/// Streams that are left have so long to be closed.
+const LEAVE: Duration = Duration::from_secs(1);
 /// So many positions of files that are not open are kept for each file that may be open.
 const REMEMBERED: usize = 16;
 
@@ -78,13 +80,17 @@ const PACE: Pace =
 pub type Watch = (Arc<Source>, config::source::file::File);
 
 /// Follows files until the daemon stops; called on a thread of its own. Called again, it goes on where `intake.known` says.
-pub fn follow(watches: Vec<Watch>, intake: &Intake, runtime: &Handle) {
+///
+/// `looked` is told when every file that is there has been looked at, and the engine knows which have a backlog.
+pub fn follow(watches: Vec<Watch>, intake: &Intake, runtime: &Handle, looked: oneshot::Sender<()>) {
     let mut f = Follow::new(watches, intake, runtime, PACE);
-    let mut looked: Option<Instant> = None;
+    let (mut last, mut told): (Option<Instant>, _) = (None, Some(looked));
     while !intake.is_stopping() {
-        if looked.is_none_or(|l| l.elapsed() >= f.pace.look) {
+        if last.is_none_or(|l| l.elapsed() >= f.pace.look) {
             f.look();
-            looked = Some(clock::monotonic());
+            last = Some(clock::monotonic());
+            // Whoever waited may have given up.
+            let _ = told.take().map(|t| t.send(()));
         }
         if !f.step() {
             let mut intake = intake.clone();
@@ -139,9 +145,21 @@ impl<'a> Follow<'a> {
 
     /// The daemon stops, or the files are followed anew.
     fn leave(&mut self) {
+        let mut streams: Vec<Arc<Stream>> = Vec::new();
         for tail in self.tails.drain(..) {
             tail.stream.source.metrics.open.dec();
+            if !streams.iter().any(|s| Arc::ptr_eq(s, &tail.stream)) {
+                streams.push(tail.stream);
+            }
         }
+        // Nothing waits for their backlog any more. At a stop with a full queue nobody would take it, or need it.
+        let queue = &self.intake.queue;
+        let close = async {
+            for s in &streams {
+                queue.close(s).await;
+            }
+        };
+        let _ = self.runtime.block_on(async { tokio::time::timeout(LEAVE, close).await });
         for (source, _) in &self.watches {
             source.metrics.lag_bytes.set(0);
         }

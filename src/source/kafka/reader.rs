@@ -87,7 +87,7 @@ pub fn run(first: BaseConsumer<Context>, settings: &ClientConfig, config: Kafka,
             tracing::error!(source = %source.name, error = ?e.to_string(), "Kafka: the group is left and joined anew");
             let begin = clock::monotonic();
             while begin.elapsed() < ANEW && !intake.is_stopping() {
-                thread::sleep(REST);
+                thread::park_timeout(REST);
             }
         }
     }
@@ -433,7 +433,7 @@ impl Reader {
         self.outbox.retain(|o| !matches!(o, Out::Chunk(_)));
         while self.settle() && clock::monotonic() < until {
             self.pump();
-            thread::sleep(NAP);
+            thread::park_timeout(NAP);
         }
         let open: u64 = self.partitions.iter().map(|p| p.offsets.open()).sum();
         let late: u64 = self.partitions.iter().map(|p| p.offsets.on_their_way()).sum();
@@ -455,7 +455,7 @@ impl Reader {
         let until = clock::monotonic() + STOP;
         while !self.outbox.is_empty() && clock::monotonic() < until {
             self.pump();
-            thread::sleep(NAP);
+            thread::park_timeout(NAP);
         }
         self.consumer.context().close();
         let (consumer, committer) = (self.consumer, self.committer.end());
@@ -465,7 +465,7 @@ impl Reader {
             drop(consumer);
         });
         while left.as_ref().is_ok_and(|l| !l.is_finished()) && clock::monotonic() < until {
-            thread::sleep(NAP);
+            thread::park_timeout(NAP);
         }
     }
 }

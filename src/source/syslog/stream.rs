@@ -43,7 +43,12 @@ pub async fn read(mut from: Connection, stream: Arc<Stream>, mut intake: Intake)
             match until {
                 None => intake.queue.send(chunk).await,
                 // The rest of the connection is not acknowledged by anything, and may be lost with it.
-                Some(u) => drop(timeout_at(u + LINGER, intake.queue.send(chunk)).await),
+                Some(u) if timeout_at(u + LINGER, intake.queue.send(chunk)).await.is_err() => {
+                    // Nothing may follow what is lost.
+                    intake.queue.close(&stream).await;
+                    return;
+                }
+                Some(_) => {}
             }
             deadline = Instant::now() + idle;
         }
