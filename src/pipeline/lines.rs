@@ -60,7 +60,7 @@ pub fn start(to: Box<dyn Write + Send>, store: Arc<Store>, metrics: Arc<Metrics>
     let (more, wake) = bounded(1);
     let (end, ended) = bounded(0);
     std::thread::Builder::new().name("vigild-lines".into()).spawn(move || {
-        let mut writer = Writer { to, store, metrics, cut: Vec::new(), failing: false };
+        let mut writer = Writer { to, store, metrics, cut: Vec::new(), written: 0, failing: false };
         while writer.pump() {}
         loop {
             let open = wake.recv_timeout(AGAIN) != Err(crossbeam_channel::RecvTimeoutError::Disconnected);
@@ -80,6 +80,8 @@ struct Writer {
     metrics: Arc<Metrics>,
     /// What is left of a line that was written in part.
     cut: Vec<u8>,
+    /// Up to this line all is written, whether or not it could be taken off the outbox.
+    written: u64,
     failing: bool,
 }
 
@@ -95,8 +97,8 @@ impl Writer {
         };
         self.metrics.alerts_waiting.set(lines.iter().map(|(_, l)| l.len() as i64 + 1).sum());
         let Some(&(last, _)) = lines.last() else { return false };
-        let mut done = None;
-        for (n, line) in &lines {
+        let mut done = lines.iter().map(|(n, _)| *n).take_while(|n| *n <= self.written).last();
+        for (n, line) in lines.iter().filter(|(n, _)| *n > self.written) {
             let whole = [line.as_slice(), b"\n"].concat();
             // The rest of a line of which a part has been written.
             let rest = if self.cut.is_empty() { whole } else { std::mem::take(&mut self.cut) };
@@ -106,6 +108,7 @@ impl Writer {
             }
             done = Some(*n);
         }
+        self.written = done.unwrap_or(self.written);
         if let Some(n) = done
             && let Err(e) = self.store.commit(&Commit { mark: self.store.mark(), told: Vec::new(), written: vec![(SINK.to_owned(), n)] })
         {
