@@ -125,6 +125,7 @@ fn what_is_stored_is_alerted_on_from_the_reserve() {
     assert_eq!(e.post("reserve", &body), 200);
     e.wait("every record is alerted on while the disk is full", || kill::alerts(&e, "&rule=each").len() == 3000);
     assert!(e.said().contains("the store's reserve is used"), "{}", e.said());
+    e.wait("every alert is a line", || kill::lines(&e).len() >= 3000);
     e.wait("nothing more is taken while the reserve is used", || e.post("refused", &(kill::record("refused", 0) + "\n")) == 507);
     assert!(e.is_ready());
     small.empty();
@@ -132,6 +133,29 @@ fn what_is_stored_is_alerted_on_from_the_reserve() {
     e.wait("it is alerted on", || kill::alerts(&e, "&rule=each").len() == 3001);
     assert!(fs::metadata(small.0.join("data/store.reserve")).is_ok_and(|m| m.len() == 12 * MIB), "the reserve is taken again");
     kill::stop(&mut daemon.0);
+}
+
+#[test]
+fn a_daemon_that_is_killed_on_a_full_disk_comes_up_on_it() {
+    let udp = super::process::free();
+    let Some((_dir, small, e, mut daemon)) = begin(&settings("40MiB", "4MiB", udp)) else { return };
+    let body: String = (0..200).map(|n| kill::record("before", n) + "\n").collect();
+    assert_eq!(e.post("before", &body), 200);
+    small.fill(0);
+    e.wait("it is full", || e.post("full", &(kill::record("full", 0) + "\n")) == 507);
+    kill::kill(&mut daemon.0);
+    small.fill(0);
+    let child = std::cell::RefCell::new(Running(e.start_with("VIGILD_FAIL", None)));
+    e.wait("it is ready", || {
+        assert!(child.borrow_mut().0.try_wait().expect("a child").is_none(), "it does not come up\n{}", e.said());
+        e.is_ready()
+    });
+    e.wait("what is stored is alerted on", || kill::alerts(&e, "&rule=each").len() == 200);
+    assert_eq!(e.post("refused", &(kill::record("refused", 0) + "\n")), 507);
+    small.empty();
+    e.wait("records are taken again", || e.post("healed", &(kill::record("healed", 0) + "\n")) == 200);
+    e.wait("they are alerted on", || kill::alerts(&e, "&rule=each").len() == 201);
+    kill::stop(&mut child.borrow_mut().0);
 }
 
 #[test]
