@@ -153,15 +153,14 @@ mod tests {
         }
     }
 
-    /// Their sources are of kinds that this build's configuration does not know.
-    const OTHER_KINDS: [&str; 10] = ["argocd", "falco", "falcosidekick", "github", "harbor", "journald", "kafka", "rsyslog", "suricata", "syslog-ng"];
-
     #[test]
     fn every_vigild_toml_is_taken_as_it_stands() {
-        for (tool, _) in TOOLS.iter().filter(|t| !OTHER_KINDS.contains(&t.0)) {
+        for (tool, _) in TOOLS {
             for (_, body) in parts(&filled(tool, "", false)).iter().filter(|p| p.0 == "vigild.toml") {
                 let (_, said) = config::read("vigild.toml", body);
-                assert_eq!(said, [], "{tool}:\n{body}");
+                // Whether there is the kind kafka is up to what was built in.
+                let left: Vec<_> = said.iter().filter(|d| *tool != "kafka" || !["V002", "V005"].contains(&d.code)).collect();
+                assert!(left.is_empty(), "{tool}: {left:?}\n{body}");
             }
         }
     }

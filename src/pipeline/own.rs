@@ -106,6 +106,7 @@ impl Own {
                 w.heard.2 = true;
                 said.push(("vigild-source-silent", name.clone(), 1));
             }
+            w.source.sight.set_silent(w.heard.2);
         }
         let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
         for (id, (rule, n)) in by_rule.iter().flat_map(|(id, all)| all.iter().map(move |one| (*id, one))) {

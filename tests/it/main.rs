@@ -5,6 +5,7 @@
 
 mod bulk;
 mod certificates;
+mod configuration;
 mod crashes;
 mod daemon;
 mod dashboard;
@@ -18,8 +19,10 @@ mod load;
 mod logrotate;
 mod memory;
 mod operation;
+mod own_alerts;
 mod process;
 mod received;
+mod reload;
 mod relp;
 mod roundtrip;
 mod rsyslog;
