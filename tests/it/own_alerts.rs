@@ -7,8 +7,7 @@ use std::time::Duration;
 
 /// The alerts of a rule, by the API.
 fn alerts(d: &Daemon, rule: &str) -> Vec<Value> {
-    let head =
-        format!("GET /api/v1/alerts?rule={rule}&limit=100 HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", d.token());
+    let head = format!("GET /api/v1/alerts?rule={rule}&limit=100 HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", d.token());
     let v: Value = serde_json::from_str(&d.ask(&head, b"").body).expect("JSON");
     v["alerts"].as_array().cloned().unwrap_or_default()
 }

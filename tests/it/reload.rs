@@ -57,7 +57,7 @@ impl Daemon {
     }
 
     fn asked(&self, path: &str) -> Value {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", self.token());
+        let head = format!("GET {path} HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", self.token());
         let a = self.ask(&head, b"");
         assert_eq!(a.status, 200, "{}", a.body);
         serde_json::from_str(&a.body).expect("JSON")
