@@ -161,15 +161,15 @@ mod tests {
         ];
         let shown = table(&sources, Timestamp(1_700_000_000 * SECOND));
         let want = [
-            "NAME      KIND    RECORDS  BYTES    DROPPED            PARSED  LAG    LAST EVENT  SKEW",
-            "lan       syslog  100      2.0 KiB  0                  100 %   0.5 s  10 s ago    -",
-            "old\u{fffd}[2J  file    100      5 B      kernel 1, queue 3  20 %    2 h    -           -120 min",
-            "new       http    0        0 B      0                  -       -      -           +30 min",
+            "NAME     KIND    RECORDS  BYTES    DROPPED            PARSED  LAG    LAST EVENT  SKEW",
+            "lan      syslog  100      2.0 KiB  0                  100 %   0.5 s  10 s ago    -",
+            "old\u{fffd}[2J  file    100      5 B      queue 3, kernel 1  20 %    2 h    -           -120 min",
+            "new      http    0        0 B      0                  -       -      -           +30 min",
             "",
             "old\u{fffd}[2J: events are 120 min behind their arrival: its zone is probably wrong; set `zone`",
             "old\u{fffd}[2J: it has sent nothing for longer than its `silent_after` of 5 min",
-            "old\u{fffd}[2J: 1 record dropped, since the kernel's receive buffer was full; see `[limits] udp_buffer_bytes`",
             "old\u{fffd}[2J: 3 records dropped, since the queue was full and the sender cannot be told to wait; see `[limits] queue_bytes`",
+            "old\u{fffd}[2J: 1 record dropped, since the kernel's receive buffer was full; see `[limits] udp_buffer_bytes`",
             "old\u{fffd}[2J: 80 of 100 records were taken by no parser; is its `format` right?",
             "new: events are 30 min ahead of their arrival: its zone is probably wrong; set `zone`",
         ];

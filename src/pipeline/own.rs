@@ -259,7 +259,11 @@ mod tests {
         let late: Do = |s| {
             s.metrics.late.inc();
         };
-        assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
+        // A record keeps the source from being silent.
+        let one: Do = |s| {
+            s.metrics.records.inc();
+        };
+        assert_eq!(check(&[(0, late), (86_400, one), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
     }
 
     #[test]
