@@ -31,6 +31,8 @@ enum Command {
     Journal(cli::journal::Args),
     Gen(cli::r#gen::Args),
     Config(cli::config::Args),
+    Sources(cli::sources::Args),
+    Reload(cli::reload::Args),
     Init(cli::init::Args),
     Connect(cli::connect::Args),
     Health(cli::health::Args),
@@ -43,16 +45,15 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(a) => run(cli::run::run(a)),
         Command::Demo(a) => run(cli::demo::run(&a)),
-        Command::Check(a) => {
-            let (schema, _, _) = cli::load::formats(&mut Vec::new());
-            cli::check::run(&a, &Default::default(), schema)
-        }
+        Command::Check(a) => cli::check::run(&a),
         Command::Test(a) => run(cli::test::run(&a)),
         Command::Parse(a) => run(cli::parse::run(&a)),
         Command::Replay(a) => run(cli::replay::run(&a)),
         Command::Journal(a) => run(cli::journal::run(&a)),
         Command::Gen(a) => run(cli::r#gen::run(&a)),
         Command::Config(a) => run(cli::config::run(&a)),
+        Command::Sources(a) => run(cli::sources::run(&a)),
+        Command::Reload(a) => run(cli::reload::run(&a)),
         Command::Init(a) => run(cli::init::run(&a)),
         Command::Connect(a) => run(cli::connect::run(&a)),
         Command::Health(a) => run(cli::health::run(&a)),

@@ -45,6 +45,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub struct Source {
     /// Its name.
     pub name: String,
+    /// The kind of its configuration; empty for one that no configuration names.
+    pub kind: &'static str,
     /// Whether `vigild.toml` names a format, and which.
     pub format: Option<Format>,
     /// The zone of times that name none.
@@ -65,7 +67,7 @@ impl Source {
     /// A source that recognises its records, with nothing set but what is given.
     pub fn new(name: &str, lateness: Span, metrics: SourceMetrics) -> Source {
         let (zone, allow) = (TimeZone::UTC, Vec::new());
-        Source { name: name.to_owned(), format: None, zone, lateness, allow, silent_after: None, metrics, sight: Sight::default() }
+        Source { name: name.to_owned(), kind: "", format: None, zone, lateness, allow, silent_after: None, metrics, sight: Sight::default() }
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) async fn sources(State(app): State<Arc<App>>) -> Response {
         let (m, last) = (&s.metrics, s.sight.last());
         json!({
             "name": s.name,
+            "kind": s.kind,
             "records": m.records.get(),
             "bytes": m.bytes.get(),
             "parse_errors": m.parse_errors.get(),
@@ -26,6 +27,8 @@ pub(super) async fn sources(State(app): State<Arc<App>>) -> Response {
             "last_received": last.map(|(_, r)| r.to_string()),
             "lag_seconds": last.map(|(e, r)| (r.0 - e.0).max(0) as f64 / 1e9),
             "zone_off_minutes": s.sight.zone_off(),
+            "silent_after_seconds": s.silent_after.map(|d| d.as_secs_f64()),
+            "silent": s.sight.is_silent(),
         })
     };
     let body = json!({ "sources": all.iter().map(one).collect::<Vec<_>>() });

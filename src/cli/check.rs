@@ -1,38 +1,67 @@
-//! `vigild check`: every complaint about rule files at once.
+//! `vigild check`: every complaint about rule files and the configuration at once.
 
-use crate::diag::{self, Level};
-use crate::event::Schema;
+mod named;
+
+use super::{Failure, run};
+use crate::diag::{self, Diagnostic};
 use crate::parse::Estate;
 use crate::rule::load;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks rule files and says everything that is wrong with them.
+/// Checks rule files and the configuration, and says everything that is wrong with them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Files, or folders in which every `.toml` file is meant; the built-in rules if there is none.
-    pub paths: Vec<PathBuf>,
+    /// Rule files, or folders in which every `.toml` file is meant; if there is none, those of the configuration, else the
+    /// built-in ones
+    paths: Vec<PathBuf>,
+    /// The configuration file, checked with its drop-ins and what it names [default without paths: /etc/vigild/vigild.toml,
+    /// where it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Checks what `args` names, against the inventory and the fields that formats declare.
 ///
 /// Complaints go to stderr, the last line counts them. Exit code 0 without errors (warnings are none), 1 with some, 4
 /// where a file cannot be read.
-pub fn run(args: &Args, estate: &Estate, schema: Schema) -> ExitCode {
-    let files = match files(&args.paths) {
-        Ok(f) => f,
-        Err((path, e)) => {
-            let _ = writeln!(io::stderr(), "vigild: cannot read {}: {e}", path.display().to_string().escape_debug());
-            return ExitCode::from(4);
-        }
+pub fn run(args: &Args) -> ExitCode {
+    let config = args.config.clone().or_else(|| super::load::installed().filter(|_| args.paths.is_empty()));
+    let read = match config {
+        Some(c) => with_config(&run::Args::of(c, &args.paths)),
+        None => rules(&args.paths),
     };
-    let (_, said) = load::load(&files, estate, schema, &read);
+    let (said, files, number) = match read {
+        Ok(r) => r,
+        Err(f) => return f.report(),
+    };
     let color = super::color(&io::stderr());
-    let errors = said.iter().filter(|d| d.level == Level::Error).count();
-    let summary = summary(errors, said.len() - errors, files.len());
+    let errors = super::load::errors(&said);
+    let summary = summary(errors, said.len() - errors, number);
     let _ = writeln!(io::stderr(), "{}{summary}", diag::draw(&said, &files, color));
     if errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// Complaints, the files to draw them from, and how many of these were checked.
+type Checked = (Vec<Diagnostic>, Vec<(String, String)>, usize);
+
+/// The configuration, what it names, and rules.
+fn with_config(args: &run::Args) -> Result<Checked, Failure> {
+    let mut read = run::configure(args)?;
+    read.found.extend(named::wrong(&read.configured.config));
+    // The formats in the binary are there for drawing.
+    let number = read.files.len() - crate::builtin::parsers().len();
+    Ok((read.found, read.files, number))
+}
+
+/// Rules alone.
+fn rules(paths: &[PathBuf]) -> Result<Checked, Failure> {
+    let files = files(paths).map_err(|(p, e)| Failure::file(&p, &e))?;
+    let (schema, _, _) = super::load::formats(&mut Vec::new());
+    let (_, said) = load::load(&files, &Estate::default(), schema, &read);
+    let number = files.len();
+    Ok((said, files, number))
 }
 
 /// Reads the file of a `[table.NAME]`.

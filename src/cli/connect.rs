@@ -4,7 +4,7 @@
 //! that file; `@name@` stands for an address, a port or a path of this vigild. Secrets are named by their file, never printed.
 
 use super::{Failure, load, print, safe};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Kind};
 use jiff::tz::TimeZone;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -89,15 +89,17 @@ fn fill(tool: &str, text: &str, config: &Config, here: &Here<'_>) -> String {
     // An address that stands for all of this machine's is reached by its name.
     let host = |a: SocketAddr| if here.named || a.ip().is_unspecified() { here.host.to_owned() } else { a.ip().to_string() };
     let other = if here.named || syslog.ip().is_unspecified() { here.host.to_owned() } else { syslog.ip().to_string() };
+    let tls = config.sources.iter().find_map(|s| if let Kind::Syslog(c) = &s.kind { c.tls.as_ref().map(|_| c.listen) } else { None });
+    let relp = config.sources.iter().find_map(|s| if let Kind::Relp(c) = &s.kind { Some(c.listen) } else { None });
     let values = [
         ("@syslog-host@", host(syslog)),
         ("@syslog-port@", syslog.port().to_string()),
         ("@http-host@", host(config.http)),
         ("@http-port@", config.http.port().to_string()),
-        ("@tls-host@", other.clone()),
-        ("@tls-port@", TLS_PORT.to_string()),
-        ("@relp-host@", other),
-        ("@relp-port@", RELP_PORT.to_string()),
+        ("@tls-host@", tls.map_or_else(|| other.clone(), host)),
+        ("@tls-port@", tls.map_or(TLS_PORT, |a| a.port()).to_string()),
+        ("@relp-host@", relp.map_or_else(|| other.clone(), host)),
+        ("@relp-port@", relp.map_or(RELP_PORT, |a| a.port()).to_string()),
         ("@token-file@", safe(&here.token.display().to_string())),
         ("@zone@", here.zone.iana_name().unwrap_or("UTC").to_owned()),
     ];
@@ -109,7 +111,7 @@ fn fill(tool: &str, text: &str, config: &Config, here: &Here<'_>) -> String {
 /// Where a source takes plain syslog.
 fn syslog_address(s: &config::Source) -> Option<SocketAddr> {
     match &s.kind {
-        config::Kind::Syslog(c) => Some(c.listen),
+        Kind::Syslog(c) if c.udp || c.tcp => Some(c.listen),
         _ => None,
     }
 }
@@ -153,15 +155,14 @@ mod tests {
         }
     }
 
-    /// Their sources are of kinds that this build's configuration does not know.
-    const OTHER_KINDS: [&str; 10] = ["argocd", "falco", "falcosidekick", "github", "harbor", "journald", "kafka", "rsyslog", "suricata", "syslog-ng"];
-
     #[test]
     fn every_vigild_toml_is_taken_as_it_stands() {
-        for (tool, _) in TOOLS.iter().filter(|t| !OTHER_KINDS.contains(&t.0)) {
+        for (tool, _) in TOOLS {
             for (_, body) in parts(&filled(tool, "", false)).iter().filter(|p| p.0 == "vigild.toml") {
                 let (_, said) = config::read("vigild.toml", body);
-                assert_eq!(said, [], "{tool}:\n{body}");
+                // Whether there is the kind kafka is up to what was built in.
+                let left: Vec<_> = said.iter().filter(|d| *tool != "kafka" || !["V002", "V005"].contains(&d.code)).collect();
+                assert!(left.is_empty(), "{tool}: {left:?}\n{body}");
             }
         }
     }
@@ -175,6 +176,9 @@ mod tests {
         assert!(filled("vector", config, false).contains("http://192.0.2.7:9000"));
         assert!(filled("vector", config, true).contains("http://siem.example.org:9000"), "as --host says");
         assert!(filled("rsyslog", "", false).contains("target=\"127.0.0.1\" port=\"5514\""), "the defaults");
+        let relp = "[[source]]\nkind = \"relp\"\nlisten = \"127.0.0.1:2020\"\n";
+        let t = filled("rsyslog", relp, false);
+        assert!(t.contains("2020") && !t.contains(&RELP_PORT.to_string()), "{t}");
         assert!(filled("fail2ban", "", false).contains("\"Europe/Berlin\""));
         assert!(filled("filebeat", "", false).contains("/var/lib/vigild/admin.token"));
     }

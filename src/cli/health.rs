@@ -1,16 +1,13 @@
 //! `vigild health`: whether the daemon of this machine takes records; for health checks of containers and services.
 
-use super::{Failure, load, print, safe};
+use super::{Failure, ask, print, safe};
 use crate::config;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Connecting, asking and each part of the answer may take so long.
+/// Each part of the answer may take so long.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A longer answer is not from vigild.
-const LONGEST: u64 = 64 << 10;
 
 /// Asks the daemon whether it takes records: exit code 0 if it does, 5 if not.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,39 +27,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let addr = match (args.http, &args.config) {
         (Some(a), _) => a,
         (None, None) => config::HTTP,
-        (None, Some(path)) => {
-            let mut files = Vec::new();
-            let (config, said) = load::read_config(Some(path), &mut files)?;
-            load::tell(&said, &files)?;
-            config.http
-        }
+        (None, Some(path)) => ask::configured(path)?,
     };
-    let addr = reachable(addr);
-    let answer = ask(addr).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
+    let addr = ask::reachable(addr);
+    let answer = ask::exchange(addr, "GET", "/readyz", "", PATIENCE).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
     match ready(&answer) {
         Ok(()) => print("ready\n"),
         Err(why) => Err(Failure::Unreachable(format!("not ready: {why}"))),
     }
-}
-
-/// Where a socket that listens on all addresses can be reached from here.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(a) if a.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(a) if a.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        a => a,
-    };
-    SocketAddr::new(ip, addr.port())
-}
-
-fn ask(addr: SocketAddr) -> io::Result<String> {
-    let mut s = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    s.set_read_timeout(Some(PATIENCE))?;
-    s.set_write_timeout(Some(PATIENCE))?;
-    s.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut bytes = Vec::new();
-    s.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What an answer says: 200, or why not.
@@ -103,12 +75,5 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
         let r = run(&Args { config: None, http: Some(free) });
         assert!(matches!(r, Err(Failure::Unreachable(why)) if why.contains(&free.to_string())));
-    }
-
-    #[test]
-    fn all_addresses_are_asked_on_loopback() {
-        for (listen, ask) in [("0.0.0.0:8514", "127.0.0.1:8514"), ("[::]:1", "[::1]:1"), ("192.0.2.7:2", "192.0.2.7:2")] {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), ask);
-        }
     }
 }

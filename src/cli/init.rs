@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn every_setting_stands_there_with_its_default() {
         let (c, d) = (read(&uncommented()), Config::default());
-        assert_eq!((c.limits, c.state, c.http, c.provisional), (d.limits, d.state, d.http, d.provisional));
+        assert_eq!((c.limits, c.state, c.http, c.provisional, c.store), (d.limits, d.state, d.http, d.provisional, d.store));
+        // What is not set by default is shown with an example.
+        assert_eq!(config::Journal { max_age: None, min_free: None, ..c.journal }, d.journal);
         assert_eq!(format!("{:?} {:?}", c.proxies, c.rules[0].value), format!("{:?} {:?}", d.proxies, d.rules[0].value));
         for s in &c.sources {
             let default = match s.kind {

@@ -1,5 +1,6 @@
 //! The command line: one file a command, and the exit codes.
 
+pub mod ask;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -13,8 +14,10 @@ pub mod journal;
 pub mod load;
 pub mod man;
 pub mod parse;
+pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod sources;
 pub mod test;
 
 pub use load::load;

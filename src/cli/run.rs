@@ -37,6 +37,13 @@ pub struct Args {
     stdin: Option<String>,
 }
 
+impl Args {
+    /// Of a configuration and of rules in place of those that it names, if there are any.
+    pub(super) fn of(config: PathBuf, rules: &[PathBuf]) -> Args {
+        Args { config: Some(config), rules: rules.iter().map(|p| p.display().to_string()).collect(), ..Args::default() }
+    }
+}
+
 impl From<daemon::RunError> for Failure {
     fn from(e: daemon::RunError) -> Failure {
         Failure::File(super::causes(&e))
@@ -50,7 +57,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     logging();
     // Before any thread: the environment says which sockets are there.
     let sockets = crate::service::inherited().map_err(|e| Failure::File(super::causes(&e)))?;
-    let first = tell(configure(&args)?)?;
+    let first = tell(configure(&args).map_err(|f| if let Failure::File(why) = f { Failure::Wrong(why) } else { f })?)?;
     let data = args
         .data
         .clone()
@@ -67,10 +74,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// What configuration and rules say, and what is wrong with them.
-struct Read {
-    configured: Configured,
-    found: Vec<Diagnostic>,
-    files: Vec<(String, String)>,
+pub(super) struct Read {
+    /// What was read.
+    pub configured: Configured,
+    /// What is wrong with it.
+    pub found: Vec<Diagnostic>,
+    /// All files by name, with their text.
+    pub files: Vec<(String, String)>,
 }
 
 /// Draws what is wrong on stderr; errors end it.
@@ -91,15 +101,11 @@ fn logging() {
 }
 
 /// Reads the configuration, puts the command line over it, and loads what it names.
-fn configure(args: &Args) -> Result<Read, Failure> {
+pub(super) fn configure(args: &Args) -> Result<Read, Failure> {
     let mut files = Vec::new();
     let (mut config, mut found) = match &args.config {
         None => (Config::default(), Vec::new()),
-        Some(path) => match load::read_config(Some(path), &mut files) {
-            Ok(read) => read,
-            Err(Failure::File(why)) => return Err(Failure::Wrong(why)),
-            Err(e) => return Err(e),
-        },
+        Some(path) => load::read_config(Some(path), &mut files)?,
     };
     let public = |what: &str, addr: SocketAddr, found: &mut Vec<Diagnostic>| {
         if config::is_public(addr) {

@@ -119,8 +119,6 @@ pub struct Limits {
     pub directory_entries: usize,
     /// Content of one compressed file.
     pub unpacked_bytes: usize,
-    /// Alerts that wait for a full disk or a blocked reader.
-    pub alert_buffer_bytes: usize,
 }
 
 impl Default for Limits {
@@ -143,7 +141,6 @@ impl Default for Limits {
             files: 1000,
             directory_entries: 100_000,
             unpacked_bytes: 16 << 30,
-            alert_buffer_bytes: 16 << 20,
         }
     }
 }
@@ -644,7 +641,6 @@ impl Reader {
                 "files",
                 "directory_entries",
                 "unpacked_bytes",
-                "alert_buffer_bytes",
             ],
         );
         self.size(t, "record_bytes", 1 << 10..(64 << 20) + 1, &mut l.record_bytes);
@@ -665,7 +661,6 @@ impl Reader {
         self.size(t, "files", 1..100_001, &mut l.files);
         self.size(t, "directory_entries", 1..100_000_001, &mut l.directory_entries);
         self.size(t, "unpacked_bytes", 1 << 10..(1 << 50) + 1, &mut l.unpacked_bytes);
-        self.size(t, "alert_buffer_bytes", 1 << 10..(1 << 30) + 1, &mut l.alert_buffer_bytes);
     }
 }
 

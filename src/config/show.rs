@@ -118,7 +118,6 @@ impl Settings<'_> {
         self.put("files", count(l.files));
         self.put("directory_entries", count(l.directory_entries));
         self.put("unpacked_bytes", size(l.unpacked_bytes));
-        self.put("alert_buffer_bytes", size(l.alert_buffer_bytes));
     }
 
     fn source(&mut self, table: &str, s: &Source) {

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 pub fn source(s: &config::Source, config: &Config, loaded: &Loaded, metrics: &Metrics) -> Arc<Source> {
     let metrics = metrics.source(&s.name);
     Arc::new(Source {
+        kind: s.kind.name(),
         format: s.format.as_ref().and_then(|f| Format::named(&f.value, &loaded.formats)),
         zone: s.zone.clone().unwrap_or_else(|| config.zone.clone()),
         allow: s.allow.clone(),
@@ -73,6 +74,13 @@ impl Inputs {
             }
         }
         Ok(())
+    }
+
+    /// Ends the following of files, so that [`Inputs::begin`] follows what is watched by then from where it was left.
+    pub async fn pause_files(&mut self) {
+        if let Some(input) = self.all.get_mut(FILES) {
+            end(input).await;
+        }
     }
 
     /// Begins all that is open and has not begun: files first, so that their backlog holds the watermark before anything else

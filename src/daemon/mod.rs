@@ -100,6 +100,9 @@ pub fn run(first: Configured, data: &Path, sockets: Sockets, again: Again) -> Re
 
 /// What runs.
 struct Running {
+    /// What it started with: what cannot change holds as it stands there.
+    started: Config,
+    /// What it runs with.
     config: Config,
     spine: Spine,
     inputs: Inputs,
@@ -191,7 +194,7 @@ async fn daemon(
     tracing::info!(rules, version = env!("CARGO_PKG_VERSION"), "ready");
     notify::ready("taking records");
 
-    let mut running = Running { config, spine, inputs, queue, all, again };
+    let mut running = Running { started: config.clone(), config, spine, inputs, queue, all, again };
     let signal = running.serve(&mut term, &mut int, &mut hup, &mut reloads, &intake).await?;
     tracing::info!(signal, "stopping");
     notify::stopping();

@@ -3,7 +3,9 @@
 
 use super::{Configured, Running, inputs};
 use crate::config::{Config, Kind, Source};
+use crate::rule::RuleSet;
 use crate::source::Intake;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
@@ -16,6 +18,12 @@ pub type Reload = oneshot::Sender<Result<Reloaded, String>>;
 pub struct Reloaded {
     /// How many rules are in force.
     pub rules: usize,
+    /// Ids of rules that were not there.
+    pub added: Vec<String>,
+    /// Ids of rules that mean something else: their windows are rebuilt from the journal.
+    pub changed: Vec<String>,
+    /// Ids of rules that are gone.
+    pub removed: Vec<String>,
     /// Sources that were begun, ended, or both.
     pub sources: Vec<String>,
     /// What has changed in the configuration and holds only after a restart.
@@ -25,6 +33,11 @@ pub struct Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} rules", self.rules)?;
+        for (what, ids) in [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)] {
+            if !ids.is_empty() {
+                write!(f, "; {what}: {}", ids.join(", "))?;
+            }
+        }
         if !self.sources.is_empty() {
             write!(f, "; sources begun anew: {}", self.sources.join(", "))?;
         }
@@ -36,13 +49,13 @@ impl fmt::Display for Reloaded {
 }
 
 impl Running {
-    /// Reads everything again. Where configuration or rules are wrong, nothing changes. A source that cannot be opened anew is
-    /// told as an error too; all else holds then.
+    /// Reads everything again. On an error nothing has changed, unless it says that a source cannot be opened: then all else
+    /// holds, and the next reload tries that source again.
     pub(super) async fn reload(&mut self, intake: &Intake) -> Result<Reloaded, String> {
         let again = self.again.clone();
         let read = tokio::task::spawn_blocking(move || again()).await.map_err(|e| e.to_string())?;
         let Configured { config, bundle, loaded } = read?;
-        let mut done = Reloaded { rules: loaded.rules.rules.len(), sources: Vec::new(), needs_restart: restart(&self.config, &config) };
+        let mut done = Reloaded { needs_restart: restart(&self.started, &config), ..rules(&self.spine.loaded.rules, &loaded.rules) };
         self.spine.load(&bundle, loaded.clone()).map_err(|e| format!("the rules cannot be kept: {e}"))?;
 
         let same = |a: &Source, b: &Source| a == b;
@@ -52,14 +65,18 @@ impl Running {
             self.inputs.close(s).await;
             self.all.write().unwrap_or_else(PoisonError::into_inner).retain(|a| a.name != s.name);
         }
-        let (mut wrong, mut dead) = (Vec::new(), Vec::new());
+        if gone.iter().chain(&new).any(|s| matches!(s.kind, Kind::File(_))) {
+            self.inputs.pause_files().await;
+        }
+        let mut wrong = Vec::new();
+        let mut closed = Vec::new();
         for s in &new {
             let source = inputs::source(s, &config, &loaded, self.inputs.metrics());
-            match self.inputs.open(s, source.clone(), &config.limits, Vec::new()) {
+            match self.inputs.open(s, source.clone(), &intake.limits, Vec::new()) {
                 Ok(()) => self.all.write().unwrap_or_else(PoisonError::into_inner).push(source),
                 Err(e) => {
                     wrong.push(crate::cli::causes(&e));
-                    dead.push(s.name.clone());
+                    closed.push(s.name.clone());
                 }
             }
         }
@@ -75,9 +92,25 @@ impl Running {
         done.sources.sort();
         done.sources.dedup();
         self.config = config;
-        // What could not be opened is tried again by the next reload.
-        self.config.sources.retain(|s| !dead.contains(&s.name));
-        if wrong.is_empty() { Ok(done) } else { Err(wrong.join("\n")) }
+        // One that is not open is new to the next reload.
+        self.config.sources.retain(|s| !is_input(s) || !closed.contains(&s.name));
+        if wrong.is_empty() { Ok(done) } else { Err(format!("all else holds, but for what cannot be opened:\n{}", wrong.join("\n"))) }
+    }
+}
+
+/// What becomes of rules.
+fn rules(old: &RuleSet, new: &RuleSet) -> Reloaded {
+    let of = |set: &RuleSet| set.rules.iter().map(|r| (r.id.to_string(), r.meaning)).collect::<BTreeMap<_, _>>();
+    let (old, new) = (of(old), of(new));
+    let ids = |all: &BTreeMap<String, [u8; 16]>, take: &dyn Fn(&String, &[u8; 16]) -> bool| {
+        all.iter().filter(|(id, meaning)| take(id, meaning)).map(|(id, _)| id.clone()).collect()
+    };
+    Reloaded {
+        rules: new.len(),
+        added: ids(&new, &|id, _| !old.contains_key(id)),
+        changed: ids(&new, &|id, meaning| old.get(id).is_some_and(|m| m != meaning)),
+        removed: ids(&old, &|id, _| !new.contains_key(id)),
+        ..Reloaded::default()
     }
 }
 

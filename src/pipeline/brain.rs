@@ -38,6 +38,8 @@ pub struct Brain {
     said: Vec<Output>,
     tales: Vec<Tale>,
     known: Known,
+    /// Delivery ids of alerts that a saved state had told and nobody is left to judge.
+    left: Vec<[u8; 16]>,
     /// What has been counted of the engine's counters.
     counted: BTreeMap<&'static str, u64>,
     /// Whether alerts are counted: not those that had been told before a restart.
@@ -66,6 +68,7 @@ impl Brain {
             said: Vec::new(),
             tales: Vec::new(),
             known: Known::default(),
+            left: Vec::new(),
             counted: BTreeMap::new(),
             muted: false,
             metrics,
@@ -92,18 +95,19 @@ impl Brain {
         postcard::to_stdvec(&saved).unwrap_or_default()
     }
 
-    /// Puts a state that was saved under the same bundle into a fresh brain.
+    /// Puts a saved state into a fresh brain: one of the same bundle or, where that cannot be had any more, of another.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
         let saved: Saved<'_> = postcard::from_bytes(state).map_err(|e| e.to_string())?;
-        self.worker.restore(&saved.worker).map_err(|e| e.to_string())?;
+        self.left = self.worker.restore(&saved.worker).map_err(|e| e.to_string())?.left_open;
         self.known = saved.known.into_owned();
         self.metrics.fed.restore(&saved.fed);
         Ok(())
     }
 
     /// Lets another bundle be in force. Rules that mean the same keep their state; windows of the others are rebuilt from
-    /// the entries from `rebuild` up to this one, if that is not 0; `moves` is called for each.
-    pub fn load(&mut self, new: Arc<Loaded>, rebuild: u64, lsn: u64, reader: &Reader, moves: &dyn Fn()) {
+    /// the entries from `rebuild` up to this one, if that is not 0; `moves` is called for each. Alerts of the others that were
+    /// told and are not final are withdrawn in `tales`.
+    pub fn load(&mut self, new: Arc<Loaded>, rebuild: u64, lsn: u64, reader: &Reader, tales: &mut Vec<Tale>, moves: &dyn Fn()) {
         if new.hash == self.loaded.hash {
             return;
         }
@@ -111,6 +115,7 @@ impl Brain {
         let mut next = worker(&new, self.seed, new.provisional);
         match next.restore(&saved) {
             Ok(r) => {
+                self.known.withdraw(&r.left_open, tales);
                 tracing::info!(kept = r.kept.len(), fresh = r.fresh.len(), dropped = r.dropped, "other rules and settings hold");
                 let fresh: BTreeSet<Arc<str>> = r.fresh.into_iter().collect();
                 if rebuild > 0 && !fresh.is_empty() {
@@ -118,7 +123,10 @@ impl Brain {
                     self.rebuild(&new, &saved, &fresh, past, &mut next);
                 }
             }
-            Err(e) => tracing::error!(error = %e, "the engine's state is lost by this reload"),
+            Err(e) => {
+                tracing::error!(error = %e, "the engine's state is lost by this reload");
+                self.known.withdraw(&self.known.open(), tales);
+            }
         }
         (self.worker, self.loaded) = (next, new);
         // The counters of the new engine go on from the old one's where these were kept.
@@ -158,6 +166,9 @@ impl Brain {
     /// Takes an entry in; what is to be told of it is appended to `tales`. A load is none of this: see [`Brain::load`].
     pub fn take(&mut self, entry: &Entry, tales: &mut Vec<Tale>) -> Taken {
         let mut taken = Taken { last: Timestamp::MIN, ..Taken::default() };
+        if !self.muted && !self.left.is_empty() {
+            self.known.withdraw(&std::mem::take(&mut self.left), tales);
+        }
         std::mem::swap(&mut self.tales, tales);
         match &entry.what {
             What::Records(r) => {

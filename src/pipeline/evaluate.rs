@@ -138,7 +138,9 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
             }
             e.own.tick(*now, &e.brain.evicted(), &e.brain.stormed(), &e.metrics, &mut tales);
         }
-        (What::Load { rebuild, .. }, Some(loaded)) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader, &|| e.stage.beat()),
+        (What::Load { rebuild, .. }, Some(loaded)) => {
+            e.brain.load(loaded, *rebuild, entry.lsn, &e.reader, &mut tales, &|| e.stage.beat());
+        }
         _ => {}
     }
     if let Some(stream) = live.stream {

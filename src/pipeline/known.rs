@@ -114,12 +114,43 @@ impl Known {
             tales.push(Tale {
                 id: k.delivery,
                 step: Step::Updated,
-                line: again(&k.line, k.count + k.joined, k.last, k.is_final),
+                line: again(&k.line, k.count + k.joined, k.last, Step::Updated, k.is_final),
                 ts: k.ts,
                 rule: k.rule.clone(),
                 severity: k.severity,
                 signal: k.signal,
                 is_final: k.is_final,
+                evidence: Vec::new(),
+            });
+        }
+    }
+
+    /// The delivery ids of alerts that may still change.
+    pub fn open(&self) -> Vec<[u8; 16]> {
+        let mut all: Vec<[u8; 16]> = self.alerts.values().filter(|k| !k.is_final).map(|k| k.delivery).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Tells that these alerts, by delivery id, do not stand: nobody is left who could say that they are final.
+    pub fn withdraw(&mut self, left: &[[u8; 16]], tales: &mut Vec<Tale>) {
+        for delivery in left {
+            let Some(id) = self.current.get(delivery) else { continue };
+            self.changed.remove(id);
+            // One that is final has been told as such, and stands.
+            if self.alerts.get(id).is_none_or(|k| k.is_final) {
+                continue;
+            }
+            let Some(k) = self.alerts.remove(id) else { continue };
+            tales.push(Tale {
+                id: k.delivery,
+                step: Step::Withdrawn,
+                line: again(&k.line, k.count + k.joined, k.last, Step::Withdrawn, false),
+                ts: k.ts,
+                rule: k.rule,
+                severity: k.severity,
+                signal: k.signal,
+                is_final: false,
                 evidence: Vec::new(),
             });
         }
@@ -131,13 +162,13 @@ impl Known {
     }
 }
 
-/// A line about an alert with another count, as it is told when it has matched again.
-fn again(line: &[u8], count: u64, last: Timestamp, is_final: bool) -> Vec<u8> {
+/// A line about an alert with another count, as it is told when it has matched again or goes.
+fn again(line: &[u8], count: u64, last: Timestamp, step: Step, is_final: bool) -> Vec<u8> {
     let Ok(mut v) = serde_json::from_slice::<serde_json::Value>(line) else { return line.to_vec() };
     let alert = &mut v["alert"];
     alert["count"] = count.into();
     alert["last"] = last.to_string().into();
-    alert["step"] = Step::Updated.name().into();
+    alert["step"] = step.name().into();
     alert["final"] = is_final.into();
     serde_json::to_vec(&v).unwrap_or_else(|_| line.to_vec())
 }

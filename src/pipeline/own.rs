@@ -106,6 +106,7 @@ impl Own {
                 w.heard.2 = true;
                 said.push(("vigild-source-silent", name.clone(), 1));
             }
+            w.source.sight.set_silent(w.heard.2);
         }
         let by_rule = [("vigild-eviction", evicted), ("vigild-rule-storm", stormed)];
         for (id, (rule, n)) in by_rule.iter().flat_map(|(id, all)| all.iter().map(move |one| (*id, one))) {
@@ -263,7 +264,11 @@ mod tests {
         let late: Do = |s| {
             s.metrics.late.inc();
         };
-        assert_eq!(check(&[(0, late), (86_400, |_| {}), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
+        // A record keeps the source from being silent.
+        let one: Do = |s| {
+            s.metrics.records.inc();
+        };
+        assert_eq!(check(&[(0, late), (86_400, one), (86_401, late)], &[]), ["vigild-late-events 1 0", "vigild-late-events 1 1"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn recover(
         brain.mute(entry.lsn <= mark);
         brain.take(&entry, &mut tales);
         if let What::Load { hash, rebuild } = &entry.what {
-            brain.load(in_force(snapshots, hash, current), *rebuild, entry.lsn, reader, &|| ());
+            brain.load(in_force(snapshots, hash, current), *rebuild, entry.lsn, reader, &mut tales, &|| ());
         }
         lsn = entry.lsn;
         if lsn > mark {

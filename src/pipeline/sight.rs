@@ -2,7 +2,7 @@
 
 use crate::event::Timestamp;
 use crate::event::time::SECOND;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 /// Zones differ by multiples of this.
 const QUARTER: i64 = 15 * 60 * SECOND;
@@ -18,12 +18,13 @@ pub struct Sight {
     received: AtomicI64,
     quarters: AtomicI64,
     looks: AtomicU32,
+    silent: AtomicBool,
 }
 
 impl Default for Sight {
     fn default() -> Sight {
         let none = || AtomicI64::new(i64::MIN);
-        Sight { event: none(), received: none(), quarters: AtomicI64::new(0), looks: AtomicU32::new(0) }
+        Sight { event: none(), received: none(), quarters: AtomicI64::new(0), looks: AtomicU32::new(0), silent: AtomicBool::new(false) }
     }
 }
 
@@ -49,6 +50,16 @@ impl Sight {
     pub fn last(&self) -> Option<(Timestamp, Timestamp)> {
         let (e, r) = (self.event.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
         (r != i64::MIN).then_some((Timestamp(e), Timestamp(r)))
+    }
+
+    /// Notes whether it has sent nothing for its `silent_after`.
+    pub fn set_silent(&self, yes: bool) {
+        self.silent.store(yes, Ordering::Relaxed);
+    }
+
+    /// Whether it has sent nothing for its `silent_after`, as of the last tick.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// By how many minutes, a multiple of 15, its events are constantly ahead of their arrival (behind it where negative).

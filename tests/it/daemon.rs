@@ -28,12 +28,31 @@ pub struct Answer {
 /// A command in a directory of its own; `{dir}` in the configuration is that directory.
 fn command(config: &str, args: &[&str]) -> (Command, TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
-    let file = dir.path().join("vigild.toml");
-    fs::write(&file, config.replace("{dir}", &dir.path().display().to_string())).expect("written");
+    let text = config.replace("{dir}", &dir.path().display().to_string());
+    fs::write(dir.path().join("vigild.toml"), text).expect("written");
+    (command_in(dir.path(), args), dir)
+}
+
+fn command_in(dir: &Path, args: &[&str]) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_vigild"));
-    c.arg("run").arg("--config").arg(file).arg("--data").arg(dir.path().join("data")).args(["--http", "127.0.0.1:0"]).args(args);
+    c.arg("run").arg("--config").arg(dir.join("vigild.toml")).arg("--data").arg(dir.join("data")).args(["--http", "127.0.0.1:0"]).args(args);
     c.env_remove("VIGILD_LOG");
-    (c, dir)
+    c
+}
+
+/// Starts a command and keeps what it says.
+fn spawn(mut c: Command) -> (Child, Arc<Mutex<String>>) {
+    let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let log = Arc::new(Mutex::new(String::new()));
+    let (err, to) = (child.stderr.take().expect("piped"), log.clone());
+    std::thread::spawn(move || {
+        for line in BufReader::new(err).lines().map_while(Result::ok) {
+            let mut log = to.lock().expect("no panic");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    (child, log)
 }
 
 /// Runs a daemon that is expected to refuse to start.
@@ -44,21 +63,24 @@ pub fn refused(config: &str, args: &[&str]) -> Output {
 
 impl Daemon {
     pub fn start(config: &str, args: &[&str]) -> Daemon {
-        let (mut c, dir) = command(config, args);
-        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (err, to) = (child.stderr.take().expect("piped"), log.clone());
-        std::thread::spawn(move || {
-            for line in BufReader::new(err).lines().map_while(Result::ok) {
-                let mut log = to.lock().expect("no panic");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        let (c, dir) = command(config, args);
+        let (child, log) = spawn(c);
         let mut d = Daemon { child, dir, log, http: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        d.wait("it is ready", |d| d.log().contains(": ready"));
-        d.http = d.address("http");
+        d.is_ready();
         d
+    }
+
+    /// Stops it, and starts it again in the same directory.
+    pub fn restart(&mut self) {
+        self.stop();
+        (self.child, self.log) = spawn(command_in(self.dir.path(), &[]));
+        self.http.set_port(0);
+        self.is_ready();
+    }
+
+    fn is_ready(&mut self) {
+        self.wait("it is ready", |d| d.log().contains(": ready"));
+        self.http = self.address("http");
     }
 
     pub fn log(&self) -> String {

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod certificates;
+mod configuration;
 mod crashes;
 mod daemon;
 mod dashboard;
@@ -21,8 +22,10 @@ mod logrotate;
 mod memory;
 mod operation;
 mod overload;
+mod own_alerts;
 mod process;
 mod received;
+mod reload;
 mod relp;
 mod restart;
 mod roundtrip;
