@@ -159,7 +159,7 @@ mod tests {
             }
         });
         let target = Target { url: Some(url), data: Some(dir.path().to_owned()), ..Target::default() };
-        let mut ask = || target.ask("GET", "/", PATIENCE);
+        let ask = || target.ask("GET", "/", PATIENCE);
         assert!(matches!(ask(), Ok(b) if b == "body"));
         assert!(matches!(ask(), Err(Failure::Wrong(why)) if why == "line 1\u{fffd}\nline 2"));
         assert!(matches!(ask(), Err(Failure::File(why)) if why.contains("admin.token")));

@@ -185,10 +185,9 @@ mod tests {
     use std::fs;
 
     fn read(main: &Path) -> Result<Config, String> {
-        read_config(Some(main), &mut Vec::new()).map(|(config, said)| (said.is_empty(), config)).map_err(|f| f.to_string()).and_then(|(right, c)| {
-            assert!(right);
-            Ok(c)
-        })
+        let (config, said) = read_config(Some(main), &mut Vec::new()).map_err(|f| f.to_string())?;
+        assert_eq!(said, []);
+        Ok(config)
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Inputs {
                 continue;
             }
             let (stop, stopping) = watch::channel(false);
-            let mut intake = Intake { stop: stopping, ..intake.clone() };
+            let intake = Intake { stop: stopping, ..intake.clone() };
             for o in input.opened.drain(..) {
                 (o.begin)(intake.clone(), &mut input.tasks);
             }
@@ -95,7 +95,7 @@ impl Inputs {
                 let (watches, runtime) = (self.watches.clone(), Handle::current());
                 let (ended, mut end) = watch::channel(());
                 std::thread::Builder::new().name("vigild-files".into()).spawn(move || {
-                    file::follow(watches, &mut intake, &runtime);
+                    file::follow(watches, &intake, &runtime);
                     drop(ended);
                 })?;
                 input.tasks.spawn(async move { drop(end.changed().await) });
