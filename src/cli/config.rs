@@ -189,6 +189,12 @@ kind = "journald"
 units = ["ssh.service"]
 priority = "info"
 [[source]]
+kind = "kafka"
+brokers = ["192.0.2.30:9092"]
+topics = ["a", "^b"]
+start = "latest"
+framing = "lines"
+[[source]]
 kind = "http"
 zone = "Europe/Berlin"
 [[source]]

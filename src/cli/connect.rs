@@ -160,9 +160,7 @@ mod tests {
         for (tool, _) in TOOLS {
             for (_, body) in parts(&filled(tool, "", false)).iter().filter(|p| p.0 == "vigild.toml") {
                 let (_, said) = config::read("vigild.toml", body);
-                // Whether there is the kind kafka is up to what was built in.
-                let left: Vec<_> = said.iter().filter(|d| *tool != "kafka" || !["V002", "V005"].contains(&d.code)).collect();
-                assert!(left.is_empty(), "{tool}: {left:?}\n{body}");
+                assert!(said.is_empty(), "{tool}: {said:?}\n{body}");
             }
         }
     }

@@ -271,6 +271,7 @@ fn rebuild_from(old: &Loaded, new: &Loaded, reader: &Reader, now: Timestamp) -> 
 /// Seals and deletes segments, and sweeps the store.
 fn keep(on: &AtomicBool, mut keeper: Keeper, store: &Store, reader: &Reader, metrics: &Metrics) {
     let mut looks = 0;
+    let mut told = store::Counts::default();
     while on.load(Ordering::Relaxed) {
         match keeper.step() {
             Ok(true) => {}
@@ -280,6 +281,10 @@ fn keep(on: &AtomicBool, mut keeper: Keeper, store: &Store, reader: &Reader, met
                 std::thread::park_timeout(LOOK * 10);
             }
         }
+        let counts = store.counts();
+        metrics.alerts_lost.inc_by(counts.lines_lost - told.lines_lost);
+        metrics.evidence_lost.inc_by(counts.copies_lost - told.copies_lost);
+        told = counts;
         let size = reader.size();
         metrics.journal_bytes.set(size.bytes as i64);
         looks += 1;

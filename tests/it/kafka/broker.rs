@@ -134,7 +134,9 @@ impl Broker {
     pub fn progress(&self, group: &str, topic: &str, partitions: i32) -> Vec<(i64, i64)> {
         let consumer: BaseConsumer = self.client(group).create().expect("a client");
         let mut list = TopicPartitionList::new();
-        (0..partitions).for_each(|p| drop(list.add_partition(topic, p)));
+        for p in 0..partitions {
+            list.add_partition(topic, p);
+        }
         let Ok(list) = consumer.committed_offsets(list, Duration::from_secs(5)) else { return Vec::new() };
         let one = |p: i32| {
             let committed = match list.find_partition(topic, p)?.offset() {
