@@ -185,16 +185,10 @@ mod tests {
     use std::fs;
 
     fn read(main: &Path) -> Result<Config, String> {
-<<<<<<< HEAD
         read_config(Some(main), &mut Vec::new()).map(|(config, said)| (said.is_empty(), config)).map_err(|f| f.to_string()).map(|(right, c)| {
             assert!(right);
             c
         })
-=======
-        let (config, said) = read_config(Some(main), &mut Vec::new()).map_err(|f| f.to_string())?;
-        assert_eq!(said, []);
-        Ok(config)
->>>>>>> h-conf
     }
 
     #[test]

@@ -100,11 +100,7 @@ impl Inputs {
                 let (ended, mut end) = watch::channel(());
                 let (looked, first) = oneshot::channel();
                 std::thread::Builder::new().name("vigild-files".into()).spawn(move || {
-<<<<<<< HEAD
                     file::follow(watches, &intake, &runtime, looked);
-=======
-                    file::follow(watches, &intake, &runtime);
->>>>>>> h-conf
                     drop(ended);
                 })?;
                 // Where looking takes longer, what is late is judged without it.
