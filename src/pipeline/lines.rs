@@ -97,8 +97,9 @@ impl Writer {
         };
         self.metrics.alerts_waiting.set(lines.iter().map(|(_, l)| l.len() as i64 + 1).sum());
         let Some(&(last, _)) = lines.last() else { return false };
-        let mut done = lines.iter().map(|(n, _)| *n).take_while(|n| *n <= self.written).last();
-        for (n, line) in lines.iter().filter(|(n, _)| *n > self.written) {
+        let before = self.written;
+        let mut done = lines.iter().map(|(n, _)| *n).take_while(|n| *n <= before).last();
+        for (n, line) in lines.iter().filter(|(n, _)| *n > before) {
             let whole = [line.as_slice(), b"\n"].concat();
             // The rest of a line of which a part has been written.
             let rest = if self.cut.is_empty() { whole } else { std::mem::take(&mut self.cut) };
