@@ -163,8 +163,20 @@ fn steady(dir: &Path, rate: usize) {
     late.sort_by(f64::total_cmp);
     let p = |q: f64| late.get(((late.len() as f64 * q) as usize).min(late.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
     let share = (d.cpu() - cpu) / begun.elapsed().as_secs_f64();
-    println!("{:<44} p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms over {} alerts", format!("{rate} mixed records/s, 500 rules, to an alert"), p(0.5), p(0.99), p(1.0), late.len());
-    println!("{:<44} {share:>8.2} cores, {:.0} MiB peak, {} records", "its cost", d.memory("VmHWM:"), d.metric("vigild_records_total{source=\"syslog\"}"));
+    println!(
+        "{:<44} p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms over {} alerts",
+        format!("{rate} mixed records/s, 500 rules, to an alert"),
+        p(0.5),
+        p(0.99),
+        p(1.0),
+        late.len()
+    );
+    println!(
+        "{:<44} {share:>8.2} cores, {:.0} MiB peak, {} records",
+        "its cost",
+        d.memory("VmHWM:"),
+        d.metric("vigild_records_total{source=\"syslog\"}")
+    );
     d.stop();
 }
 

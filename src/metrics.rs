@@ -243,7 +243,11 @@ impl Default for Metrics {
             limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
             updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
-            alerts_lost: add(&mut r, "vigild_alerts_lost", "Alert lines that will not be written, since too many waited; the alerts are in the store"),
+            alerts_lost: add(
+                &mut r,
+                "vigild_alerts_lost",
+                "Alert lines that will not be written, since too many waited; the alerts are in the store",
+            ),
             evidence_lost: add(&mut r, "vigild_evidence_lost", "Copies of evidence not kept: too many, too large, or no room on the disk"),
             fed: fed.clone(),
             registry: Registry::default(),

@@ -21,6 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// After so many bytes of records the state is saved, or an eighth of a smaller journal: what lies before a saved state is
 /// what retention may delete …
 const SAVE_BYTES: usize = 256 << 20;
+/// … or once entries have taken so long to evaluate, which a restart would take again …
+const SAVE_BUSY: Duration = Duration::from_secs(2);
+/// … but with so many times the time that saving takes between …
+const SHARE: u32 = 10;
 /// … or after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
 /// … or, while the disk is full, after so long.
@@ -72,6 +76,10 @@ pub struct Evaluate {
     pub queue: Queue,
     /// The last entry taken.
     pub lsn: u64,
+    /// How long what is not in a saved state took to evaluate.
+    pub busy: Duration,
+    /// Held by the state that is on its way to the disk: there is one at a time.
+    pub saving: Arc<()>,
     /// How large the journal becomes.
     pub journal_bytes: usize,
     /// Says that it moves.
@@ -81,7 +89,7 @@ pub struct Evaluate {
 /// Runs until it is told to stop, or until a neighbour is gone.
 pub fn run(mut e: Evaluate) {
     let (mut bytes, mut saved): (usize, Instant) = (0, clock::monotonic());
-    let mut saved_at = e.lsn;
+    let (mut saved_at, mut cost) = (e.lsn, Duration::ZERO);
     loop {
         e.stage.idle();
         let work = e.work.recv_timeout(LOOK);
@@ -111,15 +119,19 @@ pub fn run(mut e: Evaluate) {
         }
         // What was rebuilt for it may soon be gone from the journal.
         let loads = matches!(entry.what, What::Load { .. });
+        let begin = clock::monotonic();
         if !take(&mut e, *entry, live) {
             return;
         }
-        if loads || bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.lsn > saved_at && saved.elapsed() >= SAVE_AFTER {
-            (bytes, saved) = (0, clock::monotonic());
+        e.busy += begin.elapsed();
+        let due = bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.busy >= SAVE_BUSY.max(cost * SHARE) || saved.elapsed() >= SAVE_AFTER;
+        if loads || due && Arc::strong_count(&e.saving) == 1 {
+            (bytes, saved, e.busy) = (0, clock::monotonic(), Duration::ZERO);
             match save(&mut e, saved_at) {
                 Some(at) => saved_at = at,
                 None => return,
             }
+            cost = saved.elapsed();
         }
     }
 }
@@ -180,6 +192,6 @@ fn save(e: &mut Evaluate, before: u64) -> Option<u64> {
         return Some(before);
     }
     let snapshot = Snapshot { lsn: e.lsn, load: e.brain.loaded().hash, state: e.brain.save() };
-    e.out.send(Out::Snapshot(Box::new(snapshot))).ok()?;
+    e.out.send(Out::Snapshot(Box::new(snapshot), e.saving.clone())).ok()?;
     Some(e.lsn)
 }

@@ -32,8 +32,8 @@ pub enum Out {
         /// What is to be told.
         tales: Vec<Tale>,
     },
-    /// The engine's state, to be saved once all before it has been committed.
-    Snapshot(Box<Snapshot>),
+    /// The engine's state, to be saved once all before it has been committed; with what is let go of when it has been.
+    Snapshot(Box<Snapshot>, Arc<()>),
     /// The end.
     Stop,
 }
@@ -99,7 +99,7 @@ pub fn run(mut r: Record) {
                     break;
                 }
             }
-            Out::Snapshot(s) => {
+            Out::Snapshot(s, _saving) => {
                 if r.durable.get() < s.lsn {
                     r.queue.sync();
                 }

@@ -180,7 +180,8 @@ impl Opened {
         let begin = clock::monotonic();
         let Recovered { mut brain, lsn, needed, replayed } =
             recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
-        tracing::info!(entries = lsn, replayed, seconds = begin.elapsed().as_secs_f64(), "the engine is where the journal ends");
+        let busy = begin.elapsed();
+        tracing::info!(entries = lsn, replayed, seconds = busy.as_secs_f64(), "the engine is where the journal ends");
         keeper.hold(needed);
         brain.settle();
         let now = clock::now();
@@ -209,6 +210,8 @@ impl Opened {
             metrics: metrics.clone(),
             queue: queue.clone(),
             lsn,
+            busy,
+            saving: Arc::default(),
             journal_bytes: self.journal_bytes,
             stage: self.progress.stage("engine"),
         };
