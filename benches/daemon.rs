@@ -160,6 +160,7 @@ fn steady(dir: &Path, rate: usize) {
         at += whole as u64;
         std::thread::sleep(Duration::from_millis(2));
     }
+    let _ = sender.wait();
     late.sort_by(f64::total_cmp);
     let p = |q: f64| late.get(((late.len() as f64 * q) as usize).min(late.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
     let share = (d.cpu() - cpu) / begun.elapsed().as_secs_f64();
@@ -194,12 +195,8 @@ fn main() {
     let temporary = tempfile::tempdir().expect("a folder");
     let number = |name: &str, or: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
     let base = std::env::var("VIGILD_BENCH_DIR").map_or_else(|_| temporary.path().to_owned(), PathBuf::from);
-    let mut trials: Vec<Box<dyn FnOnce(&Path)>> = Vec::new();
-    trials.push(Box::new(move |d| intake(d, number("VIGILD_BENCH_MB", 512))));
-    trials.push(Box::new(move |d| steady(d, number("VIGILD_BENCH_RATE", 20_000))));
-    trials.push(Box::new(|d| idle(d)));
-    for t in trials {
-        let dir = tempfile::tempdir_in(&base).expect("a folder there");
-        t(dir.path());
-    }
+    let folder = || tempfile::tempdir_in(&base).expect("a folder there");
+    intake(folder().path(), number("VIGILD_BENCH_MB", 512));
+    steady(folder().path(), number("VIGILD_BENCH_RATE", 20_000));
+    idle(folder().path());
 }
