@@ -255,7 +255,10 @@ impl Store {
     pub fn rewind(&self, mark: u64) -> Result<(), StoreError> {
         let mut w = self.lock();
         self.settle(&mut w)?;
-        self.transact(&mut w, None, |tx| Ok(drop(tx.open_table(META)?.insert(MARK, mark)?)))?;
+        self.transact(&mut w, None, |tx| {
+            tx.open_table(META)?.insert(MARK, mark)?;
+            Ok(())
+        })?;
         self.mark.store(mark, Ordering::Release);
         Ok(())
     }
