@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// what retention may delete …
 const SAVE_BYTES: usize = 256 << 20;
 /// … or once entries have taken so long to evaluate, which a restart would take again …
-const SAVE_BUSY: Duration = Duration::from_secs(2);
+const SAVE_BUSY: Duration = Duration::from_secs(1);
 /// … but with so many times the time that saving takes between …
-const SHARE: u32 = 10;
+const SHARE: u32 = 4;
 /// … or after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
 /// … or, while the disk is full, after so long.
