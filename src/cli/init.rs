@@ -221,10 +221,7 @@ mod tests {
         assert_eq!(config::Journal { max_age: None, min_free: None, ..c.journal }, d.journal);
         assert_eq!(format!("{:?} {:?}", c.proxies, c.rules[0].value), format!("{:?} {:?}", d.proxies, d.rules[0].value));
         for s in &c.sources {
-            let default = match s.kind {
-                Kind::File { .. } | Kind::Stdin => config::Source::stdin(None).lateness,
-                _ => config::Source::http().lateness,
-            };
+            let default = config::Source::of(&s.name, s.kind.clone()).lateness;
             assert_eq!(s.lateness, default, "{}", s.name);
         }
     }
