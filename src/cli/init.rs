@@ -101,7 +101,7 @@ fn list(all: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Kind};
+    use crate::config::Config;
     use std::collections::BTreeSet;
 
     /// A machine made of these files.
