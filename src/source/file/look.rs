@@ -456,10 +456,9 @@ impl Follow<'_> {
         }
         let at_end = config.is_some_and(|w| w.from == Start::End) && self.fresh.contains(&f.source.name);
         if !at_end {
-            if let Some(i) = self.open(f, &c.head, None, failing)
-                && !f.is_current()
-            {
-                // Known from now on, whatever becomes known of younger ones before it is read.
+            if let Some(i) = self.open(f, &c.head, None, failing) {
+                // Known from now on: it may be rotated before anything of it has been stored, and vigild killed before it can
+                // tell; and younger ones may become known before it is read.
                 let position = self.tails[i].position();
                 self.mark(i, position);
             }
