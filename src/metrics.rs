@@ -57,7 +57,7 @@ impl Reason {
 /// The counters of one source.
 #[derive(Clone, Debug, Default)]
 pub struct SourceMetrics {
-    /// Records that the engine has.
+    /// Records that are durable; the engine may be behind.
     pub records: Counter,
     /// Their bytes.
     pub bytes: Counter,

@@ -8,7 +8,7 @@ use super::tell::Tale;
 use crate::disk::crash;
 use crate::journal::{Keeper, Reader};
 use crate::service::Stage;
-use crate::store::{Commit, Store, Told};
+use crate::store::{Commit, MAX_COPIED_BYTES, MAX_COPIES, Store, Told};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,6 @@ use std::time::Duration;
 const LINES: usize = 1000;
 /// How often a commit that failed is tried again, and a used reserve is made good.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Evidence is copied up to so many records …
-const RECORDS: usize = 100;
-/// … and so many bytes an alert.
-const BYTES: usize = 256 << 10;
 
 /// What the thread is given, in the order of the journal.
 pub enum Out {
@@ -155,9 +151,9 @@ fn refill(r: &Record) {
 
 fn told(r: &Record, t: Tale) -> Told {
     let (mut evidence, mut bytes) = (Vec::new(), 0);
-    for &seq in t.evidence.iter().rev().take(RECORDS) {
+    for &seq in t.evidence.iter().rev().take(MAX_COPIES) {
         match r.reader.record(seq) {
-            Ok(Some(record)) if bytes + record.len() <= BYTES => {
+            Ok(Some(record)) if bytes + record.len() <= MAX_COPIED_BYTES => {
                 bytes += record.len();
                 evidence.push((seq, record));
             }
