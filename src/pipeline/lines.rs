@@ -121,7 +121,7 @@ impl Writer {
             done = Some(self.written);
         }
         if let Some(n) = done
-            && let Err(e) = self.store.commit(&Commit { mark: self.store.mark(), told: Vec::new(), written: vec![(SINK.to_owned(), n)] })
+            && let Err(e) = self.store.commit(&Commit { written: vec![(SINK.to_owned(), n)], ..Commit::default() })
         {
             tracing::error!(error = %e, "lines that have been written cannot be taken off the outbox");
             return false;

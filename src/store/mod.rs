@@ -82,7 +82,8 @@ impl Default for Options {
 /// What becomes durable together.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// Outputs of journal entries up to this one are in the store after it.
+    /// Outputs of journal entries up to this one are in the store after it; one that is not greater than the store's, such as 0,
+    /// leaves that as it is.
     pub mark: u64,
     /// What is told.
     pub told: Vec<Told>,
