@@ -153,6 +153,8 @@ pub struct Metrics {
     pub engine_entry: Gauge,
     /// Entries that are in the journal and not evaluated yet.
     pub engine_lag: Gauge,
+    /// Bytes in the journal that are not evaluated yet.
+    pub backlog_bytes: Gauge,
     /// Bytes that wait for the engine.
     pub queue_bytes: Gauge,
     /// Bytes set aside for HTTP bodies in flight.
@@ -232,6 +234,7 @@ impl Default for Metrics {
             journal_entry: add(&mut r, "vigild_journal_entry", "Number of the journal's last entry"),
             engine_entry: add(&mut r, "vigild_engine_entry", "Number of the last entry of the journal that has been evaluated"),
             engine_lag: add(&mut r, "vigild_engine_lag_entries", "Entries of the journal that are not evaluated yet"),
+            backlog_bytes: add(&mut r, "vigild_backlog_bytes", "Bytes of the journal that are not evaluated yet"),
             queue_bytes: add(&mut r, "vigild_queue_bytes", "Bytes that wait for the engine"),
             bodies_bytes: add(&mut r, "vigild_http_bodies_bytes", "Bytes set aside for HTTP bodies in flight"),
             connection_bytes: add(&mut r, "vigild_connection_bytes", "Bytes of records that connections have begun and not finished"),

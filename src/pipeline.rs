@@ -2,8 +2,8 @@
 //!
 //! - Sources hand over [`Chunk`]s through a [`Queue`] bounded in bytes.
 //! - [`intake`] writes them into the journal in groups, hands them on and makes them durable; then it answers.
-//! - [`evaluate`] takes them through parsing, matching and correlation, meanwhile. What it holds of the core is in
-//!   [`brain`]; the daemon's own alerts are made in [`own`].
+//! - [`evaluate`] takes them through parsing, matching and correlation, meanwhile; [`lead`] is how far it may be behind. What it
+//!   holds of the core is in [`brain`]; the daemon's own alerts are made in [`own`].
 //! - [`record`] commits what is to be told to the store, once the entries it follows from are durable.
 //! - [`lines`] writes it out.
 //!
@@ -15,6 +15,7 @@ pub mod durable;
 pub mod evaluate;
 pub mod intake;
 mod known;
+pub mod lead;
 pub mod lines;
 pub mod own;
 pub mod record;

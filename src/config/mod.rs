@@ -87,8 +87,10 @@ pub struct Config {
 pub struct Limits {
     /// A longer record is cut.
     pub record_bytes: usize,
-    /// Records that wait for the engine, all sources together.
+    /// Records that wait in memory, all sources together: for the journal, or for the engine.
     pub queue_bytes: usize,
+    /// The journal may be so far ahead of the engine.
+    pub backlog_bytes: usize,
     /// One HTTP body, before and after decompression.
     pub body_bytes: usize,
     /// All HTTP bodies in flight.
@@ -126,6 +128,7 @@ impl Default for Limits {
         Limits {
             record_bytes: 1 << 20,
             queue_bytes: 64 << 20,
+            backlog_bytes: 256 << 20,
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
             idempotency_keys: 100_000,
@@ -626,6 +629,7 @@ impl Reader {
             &[
                 "record_bytes",
                 "queue_bytes",
+                "backlog_bytes",
                 "body_bytes",
                 "bodies_bytes",
                 "idempotency_keys",
@@ -645,6 +649,7 @@ impl Reader {
         );
         self.size(t, "record_bytes", 1 << 10..(64 << 20) + 1, &mut l.record_bytes);
         self.size(t, "queue_bytes", 1 << 10..(16 << 30) + 1, &mut l.queue_bytes);
+        self.size(t, "backlog_bytes", 1 << 10..(1 << 40) + 1, &mut l.backlog_bytes);
         // An entry of the journal has an end.
         self.size(t, "body_bytes", 1 << 10..(48 << 20) + 1, &mut l.body_bytes);
         self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);

@@ -268,8 +268,8 @@ impl Running {
             tracing::info!(source = %s.name, records = s.metrics.records.get(), dropped = s.metrics.dropped(), "taken in all");
         }
         match drained {
-            Ok(()) => tracing::info!("stopped; all that had arrived is in the journal and has been through the engine"),
-            Err(_) => tracing::error!("stopped before all that had arrived was in the journal and through the engine; the next start goes on there"),
+            Ok(()) => tracing::info!("stopped; all that had arrived is in the journal"),
+            Err(_) => tracing::error!("stopped before all that had arrived was in the journal; sources that can wait go on there at the next start"),
         }
     }
 }

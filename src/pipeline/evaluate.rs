@@ -1,7 +1,10 @@
 //! The engine's thread: takes entries in the journal's order through the brain, and hands on what is to be told.
+//!
+//! Entries come from memory while there is room for them ([`super::lead`]); the others are read in the journal.
 
 use super::brain::Brain;
-use super::bundle::Loaded;
+use super::durable::Durable;
+use super::lead::Lead;
 use super::own::Own;
 use super::record::Out;
 use super::snapshot::Snapshot;
@@ -9,10 +12,10 @@ use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
 use crate::event::Timestamp;
-use crate::journal::{Entry, Reader, What};
+use crate::journal::{Entries, Entry, Reader, What};
 use crate::metrics::Metrics;
 use crate::service::Stage;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -35,10 +38,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// All sources that there are; a reload changes them.
 pub type Sources = Arc<RwLock<Vec<Arc<Source>>>>;
 
-/// What the thread is given.
+/// When it is to stop, what is in the journal is evaluated for so long; the rest is left for the next start.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// What the thread is given, in the journal's order.
 pub enum Work {
-    /// An entry, in the journal's order.
+    /// An entry from memory; what lies between it and the one before is in the journal.
     Entry(Box<Entry>, Live),
+    /// What goes with an entry that is to be read in the journal.
+    Beside(u64, Live),
+    /// There are entries to read in the journal.
+    Look,
     /// The end: the state is saved.
     Stop,
 }
@@ -50,8 +60,6 @@ pub struct Live {
     pub stream: Option<Arc<Stream>>,
     /// Told when it has been through the engine.
     pub seen: Option<oneshot::Sender<()>>,
-    /// What a load loads.
-    pub loaded: Option<Arc<Loaded>>,
     /// The room it takes in the queue, free when it has been through.
     pub room: Option<OwnedSemaphorePermit>,
 }
@@ -68,8 +76,12 @@ pub struct Evaluate {
     pub own: Own,
     /// The sources, for what they count.
     pub sources: Sources,
-    /// The journal, to rebuild windows from.
+    /// The journal, to read what does not come from memory, and to rebuild windows from.
     pub reader: Reader,
+    /// How far the journal is ahead.
+    pub lead: Arc<Lead>,
+    /// Whether entries are durable: others are not read in the journal.
+    pub durable: Arc<Durable>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// The queue, to show what waits in it.
@@ -86,63 +98,187 @@ pub struct Evaluate {
     pub stage: Stage,
 }
 
+/// A neighbour is gone, and so this thread ends.
+struct Gone;
+
+/// What has happened since the state was saved.
+struct Saved {
+    at: u64,
+    when: Instant,
+    bytes: usize,
+    /// How long saving took.
+    cost: Duration,
+}
+
+/// The thread, and where it stands.
+struct Run {
+    e: Evaluate,
+    saved: Saved,
+    /// Where the journal is read, if it is.
+    past: Option<Entries>,
+    /// Since when it is to stop.
+    leaving: Option<Instant>,
+}
+
 /// Runs until it is told to stop, or until a neighbour is gone.
-pub fn run(mut e: Evaluate) {
-    let (mut bytes, mut saved): (usize, Instant) = (0, clock::monotonic());
-    let (mut saved_at, mut cost) = (e.lsn, Duration::ZERO);
-    loop {
-        e.stage.idle();
-        let work = e.work.recv_timeout(LOOK);
-        e.stage.beat();
-        let (entry, live) = match work {
-            Ok(Work::Entry(entry, live)) => (entry, live),
-            Err(RecvTimeoutError::Timeout) => {
-                // On a full disk nothing moves, and a saved state lets the journal give way.
-                if e.queue.is_full() && e.lsn > saved_at && saved.elapsed() >= SAVE_FULL {
-                    saved = clock::monotonic();
-                    match save(&mut e, saved_at) {
-                        Some(at) => saved_at = at,
-                        None => return,
-                    }
+pub fn run(e: Evaluate) {
+    let saved = Saved { at: e.lsn, when: clock::monotonic(), bytes: 0, cost: Duration::ZERO };
+    let mut run = Run { e, saved, past: None, leaving: None };
+    while let Ok(true) = run.step() {}
+}
+
+impl Run {
+    /// Takes what comes next; `false` at the end.
+    fn step(&mut self) -> Result<bool, Gone> {
+        self.e.stage.idle();
+        // Read before the messages are: what is sent beside an entry comes no later than leave to read it.
+        let given = self.e.lead.given();
+        let work = match self.e.work.try_recv() {
+            Ok(w) => w,
+            Err(TryRecvError::Disconnected) => return Err(Gone),
+            Err(TryRecvError::Empty) if self.e.lsn < given => {
+                self.catch_up(given)?;
+                return Ok(true);
+            }
+            Err(TryRecvError::Empty) => match self.e.work.recv_timeout(LOOK) {
+                Ok(w) => w,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.save_if_full()?;
+                    return Ok(true);
                 }
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Work::Stop) => {
-                let _ = save(&mut e, saved_at);
-                drop(e.out.send(Out::Stop));
-                return;
-            }
+                Err(RecvTimeoutError::Disconnected) => return Err(Gone),
+            },
         };
+        match work {
+            Work::Entry(entry, live) => {
+                if self.catch_up(entry.lsn.saturating_sub(1))? && self.e.lsn < entry.lsn {
+                    self.take(*entry, live)?;
+                }
+            }
+            Work::Beside(lsn, live) => {
+                if self.catch_up(lsn.saturating_sub(1))? && self.e.lsn < lsn {
+                    self.read(lsn, live)?;
+                }
+            }
+            Work::Look => self.e.lead.looks(),
+            Work::Stop => {
+                let all = self.catch_up(self.e.lead.given())?;
+                if !all {
+                    tracing::info!(entries = self.e.lead.given() - self.e.lsn, "the next start evaluates what is left in the journal");
+                }
+                self.save()?;
+                drop(self.e.out.send(Out::Stop));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the entries up to this one from the journal; `false` if they are left for the next start.
+    fn catch_up(&mut self, to: u64) -> Result<bool, Gone> {
+        while self.e.lsn < to {
+            if self.leaves() {
+                return Ok(false);
+            }
+            self.read(to, Live::default())?;
+        }
+        self.past = None;
+        Ok(!self.leaves())
+    }
+
+    /// Whether it has been told to stop, and has gone on for long enough.
+    fn leaves(&mut self) -> bool {
+        if !self.e.lead.is_stopping() {
+            return false;
+        }
+        self.leaving.get_or_insert_with(clock::monotonic).elapsed() >= LEAVE
+    }
+
+    /// Takes the next entry from the journal, which has one up to `to`.
+    fn read(&mut self, to: u64, live: Live) -> Result<(), Gone> {
+        let next = self.e.lsn + 1;
+        // What is not durable may come to stand elsewhere.
+        if self.e.durable.get() < next {
+            self.e.queue.sync();
+            if !self.e.durable.wait(next) {
+                return Err(Gone);
+            }
+        }
+        let past = self.past.get_or_insert_with(|| self.e.reader.entries(next));
+        match past.next() {
+            Some(Ok(entry)) if entry.lsn <= to => self.take(entry, live),
+            // Behind damage that was greater than what was to be read.
+            Some(Ok(_)) => {
+                self.past = None;
+                self.took(to);
+                Ok(())
+            }
+            Some(Err(damage)) => {
+                tracing::error!(%damage, "a part of the journal cannot be read, and is not evaluated");
+                self.took(damage.last_lsn.clamp(next, to));
+                Ok(())
+            }
+            None => {
+                tracing::error!(entry = next, "the journal does not have what was written to it");
+                self.took(to);
+                Ok(())
+            }
+        }
+    }
+
+    fn took(&mut self, lsn: u64) {
+        self.e.lsn = lsn;
+        self.e.lead.took(lsn);
+    }
+
+    /// Takes an entry in, and saves the state when it is time.
+    fn take(&mut self, entry: Entry, live: Live) -> Result<(), Gone> {
+        self.e.stage.beat();
         if let What::Records(r) = &entry.what {
-            bytes += r.batch.bytes.len();
+            self.saved.bytes += r.batch.bytes.len();
         }
         // What was rebuilt for it may soon be gone from the journal.
         let loads = matches!(entry.what, What::Load { .. });
         let begin = clock::monotonic();
-        if !take(&mut e, *entry, live) {
-            return;
+        let lsn = entry.lsn;
+        take(&mut self.e, entry, live)?;
+        self.took(lsn);
+        self.e.busy += begin.elapsed();
+        let s = &self.saved;
+        let due =
+            s.bytes >= SAVE_BYTES.min(self.e.journal_bytes / 8) || self.e.busy >= SAVE_BUSY.max(s.cost * SHARE) || s.when.elapsed() >= SAVE_AFTER;
+        if loads || due && Arc::strong_count(&self.e.saving) == 1 {
+            let begin = clock::monotonic();
+            self.save()?;
+            self.saved.cost = begin.elapsed();
         }
-        e.busy += begin.elapsed();
-        let due = bytes >= SAVE_BYTES.min(e.journal_bytes / 8) || e.busy >= SAVE_BUSY.max(cost * SHARE) || saved.elapsed() >= SAVE_AFTER;
-        if loads || due && Arc::strong_count(&e.saving) == 1 {
-            (bytes, saved, e.busy) = (0, clock::monotonic(), Duration::ZERO);
-            match save(&mut e, saved_at) {
-                Some(at) => saved_at = at,
-                None => return,
-            }
-            cost = saved.elapsed();
+        self.e.stage.idle();
+        Ok(())
+    }
+
+    /// On a full disk nothing moves, and a saved state lets the journal give way.
+    fn save_if_full(&mut self) -> Result<(), Gone> {
+        if self.e.queue.is_full() && self.saved.when.elapsed() >= SAVE_FULL { self.save() } else { Ok(()) }
+    }
+
+    /// Hands the state on to be saved, unless it has been.
+    fn save(&mut self) -> Result<(), Gone> {
+        (self.saved.bytes, self.saved.when, self.e.busy) = (0, clock::monotonic(), Duration::ZERO);
+        if self.e.lsn == self.saved.at {
+            return Ok(());
         }
+        self.saved.at = self.e.lsn;
+        let snapshot = Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state: self.e.brain.save() };
+        self.e.out.send(Out::Snapshot(Box::new(snapshot), self.e.saving.clone())).map_err(|_| Gone)
     }
 }
 
-/// Takes an entry in; `false` if nobody tells any more.
-fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
+/// Takes an entry in.
+fn take(e: &mut Evaluate, entry: Entry, live: Live) -> Result<(), Gone> {
     let mut tales = Vec::new();
     let taken = e.brain.take(&entry, &mut tales);
-    e.lsn = entry.lsn;
-    match (&entry.what, live.loaded) {
-        (What::Tick(now), _) => {
+    match &entry.what {
+        What::Tick(now) => {
             e.brain.gauge();
             e.metrics.engine_lag.set(e.reader.last().saturating_sub(entry.lsn) as i64);
             for s in e.sources.read().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -150,22 +286,25 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
             }
             e.own.tick(*now, &e.brain.evicted(), &e.brain.stormed(), &e.metrics, &mut tales);
         }
-        (What::Load { rebuild, .. }, Some(loaded)) => {
-            e.brain.load(loaded, *rebuild, entry.lsn, &e.reader, &mut tales, &|| e.stage.beat());
+        What::Load { rebuild, hash } => match e.lead.loaded(hash) {
+            Some(loaded) => e.brain.load(loaded, *rebuild, entry.lsn, &e.reader, &mut tales, &|| e.stage.beat()),
+            None => tracing::error!("rules and settings that were to be loaded are not there"),
+        },
+        What::Records(r) => {
+            if let Some(source) = source(e, &live, &r.source) {
+                let m = &source.metrics;
+                m.parse_errors.inc_by(taken.errors);
+                m.ahead.inc_by(taken.ahead);
+                m.late.inc_by(taken.late);
+                if let Some(event) = taken.event {
+                    source.sight.look(event, r.received);
+                }
+            }
+            if let Some(stream) = live.stream.filter(|_| taken.last > Timestamp::MIN) {
+                stream.last.fetch_max(taken.last.0, Ordering::Relaxed);
+            }
         }
         _ => {}
-    }
-    if let Some(stream) = live.stream {
-        let m = &stream.source.metrics;
-        m.parse_errors.inc_by(taken.errors);
-        m.ahead.inc_by(taken.ahead);
-        m.late.inc_by(taken.late);
-        if taken.last > Timestamp::MIN {
-            stream.last.fetch_max(taken.last.0, Ordering::Relaxed);
-        }
-        if let (Some(event), What::Records(r)) = (taken.event, &entry.what) {
-            stream.source.sight.look(event, r.received);
-        }
     }
     drop(live.room);
     e.queue.gauge();
@@ -173,25 +312,23 @@ fn take(e: &mut Evaluate, entry: Entry, live: Live) -> bool {
     e.metrics.engine_entry.set(entry.lsn as i64);
     // The store may stand still for want of space, and a restart would not move it.
     e.stage.idle();
-    if !tales.is_empty() && e.out.send(Out::Tales { lsn: entry.lsn, tales }).is_err() {
-        return false;
+    if !tales.is_empty() {
+        e.out.send(Out::Tales { lsn: entry.lsn, tales }).map_err(|_| Gone)?;
     }
     // Whoever asked may have gone.
     let _ = live.seen.map(|s| s.send(()));
-    true
+    Ok(())
+}
+
+/// The source of records: that of their stream, else the one of that name.
+fn source(e: &Evaluate, live: &Live, name: &str) -> Option<Arc<Source>> {
+    match &live.stream {
+        Some(s) => Some(s.source.clone()),
+        None => e.sources.read().unwrap_or_else(PoisonError::into_inner).iter().find(|s| s.name == name).cloned(),
+    }
 }
 
 /// Bytes of lines that are on their way to be written.
 pub fn waiting(tales: &[Tale]) -> i64 {
     tales.iter().map(|t| t.line.len() as i64).sum()
-}
-
-/// Hands the state on to be saved, unless it has been: up to which entry, or none if nobody saves any more.
-fn save(e: &mut Evaluate, before: u64) -> Option<u64> {
-    if e.lsn == before {
-        return Some(before);
-    }
-    let snapshot = Snapshot { lsn: e.lsn, load: e.brain.loaded().hash, state: e.brain.save() };
-    e.out.send(Out::Snapshot(Box::new(snapshot), e.saving.clone())).ok()?;
-    Some(e.lsn)
 }

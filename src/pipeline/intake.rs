@@ -7,7 +7,8 @@
 use super::bundle::Loaded;
 use super::durable::Durable;
 use super::evaluate::{Live, Work};
-use super::{Chunk, Inbox, Message, NotStored, Sent, Source, Stored, Stream, WhenFull};
+use super::lead::Ahead;
+use super::{Chunk, Inbox, Message, NotStored, Sent, Source, Stored, Stream, WEIGHT, WhenFull};
 use crate::clock;
 use crate::journal::{Entry, Journal, Records, What, WriteError};
 use crate::metrics::{Metrics, Reason};
@@ -30,6 +31,8 @@ const MESSAGES: usize = 4096;
 const PIECE: usize = 1 << 20;
 /// How often what waits for room on the disk is tried again, and what cannot be made durable.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How often it is looked whether the engine has caught up.
+const CATCH: Duration = Duration::from_millis(5);
 /// Entries that nobody waits for become durable after so long at the latest.
 const LAZY: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,8 @@ pub struct Intake {
     pub journal: Journal,
     /// Who evaluates it.
     pub engine: Sender<Work>,
+    /// How far that is behind.
+    pub ahead: Ahead,
     /// Who waits for it to be durable.
     pub durable: Arc<Durable>,
     /// Set while the store has used its reserve: nothing more is taken.
@@ -100,6 +105,14 @@ pub fn run(mut s: Intake) {
             _ => LAZY,
         };
         s.stage.idle();
+        if s.ahead.is_far() && !stop {
+            // What the engine is to read must be durable.
+            if dirty.take().is_some() {
+                sync(&mut s);
+            }
+            std::thread::park_timeout(CATCH);
+            continue;
+        }
         let first = match s.inbox.rx.recv_timeout(patience) {
             Ok(m) => Some(m),
             Err(RecvTimeoutError::Timeout) => None,
@@ -139,6 +152,7 @@ pub fn run(mut s: Intake) {
             dirty = None;
         }
         s.metrics.journal_entry.set(s.journal.last() as i64);
+        s.metrics.backlog_bytes.set(s.ahead.bytes() as i64);
         answer(answers);
         for ask in asked {
             // Whoever asked may have gone.
@@ -148,6 +162,7 @@ pub fn run(mut s: Intake) {
             if !held.is_empty() {
                 tracing::error!(messages = held.len(), "stopped with a full disk; what waited was not acknowledged");
             }
+            s.ahead.stop();
             drop(s.engine.send(Work::Stop));
             break;
         }
@@ -313,27 +328,43 @@ fn write(s: &mut Intake, items: Vec<Item>, answers: &mut Vec<Answer>) -> Result<
         }
         return refused(items);
     }
+    let mut left = None;
     for (i, place) in items.into_iter().zip(places) {
         let (mut done, mut seen) = (None, None);
         if let Some(rest) = i.chunk {
             (done, seen) = (rest.done, rest.seen);
         }
+        let mut bytes = 0;
         if let (What::Records(r), Some(stream)) = (&i.what, &i.stream) {
-            let n = r.batch.records.len() as u64;
+            bytes = r.batch.bytes.len();
             answers.push(Answer {
                 source: stream.source.clone(),
                 done,
                 first: place.seq,
-                records: n,
+                records: r.batch.records.len() as u64,
                 bytes: r.batch.records.iter().map(|r| r.span.len as u64).sum(),
                 truncated: r.batch.records.iter().filter(|r| r.truncated).count() as u64,
             });
         }
-        let entry = Entry { lsn: place.lsn, seq: place.seq, what: i.what };
-        let live = Live { stream: i.stream, seen, loaded: i.loaded, room: i.room };
-        if s.engine.send(Work::Entry(Box::new(entry), live)).is_err() {
+        if let Some(l) = i.loaded {
+            s.ahead.loads(l);
+        }
+        let work = if s.ahead.wrote(place.lsn, bytes + WEIGHT) {
+            let entry = Entry { lsn: place.lsn, seq: place.seq, what: i.what };
+            Work::Entry(Box::new(entry), Live { stream: i.stream, seen, room: i.room })
+        } else {
+            left = Some(place.lsn);
+            if seen.is_none() {
+                continue;
+            }
+            Work::Beside(place.lsn, Live { stream: i.stream, seen, room: None })
+        };
+        if s.engine.send(work).is_err() {
             return Ok(false);
         }
+    }
+    if left.is_some_and(|lsn| s.ahead.gave(lsn)) && s.engine.send(Work::Look).is_err() {
+        return Ok(false);
     }
     Ok(true)
 }

@@ -4,6 +4,7 @@ use super::bundle::{Bundle, Loaded};
 use super::durable::Durable;
 use super::evaluate::{self, Evaluate, Sources};
 use super::intake::{self, Intake};
+use super::lead::{Ahead, Lead};
 use super::own::Own;
 use super::record::{self, Record};
 use super::recover::{self, Recovered};
@@ -78,6 +79,8 @@ pub struct Opened {
     metrics: Arc<Metrics>,
     progress: Progress,
     journal_bytes: usize,
+    queue_bytes: usize,
+    backlog_bytes: usize,
 }
 
 /// The running stages.
@@ -116,6 +119,8 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Prog
         metrics,
         progress: progress.clone(),
         journal_bytes: config.journal.max_bytes,
+        queue_bytes: config.limits.queue_bytes,
+        backlog_bytes: config.limits.backlog_bytes,
     })
 }
 
@@ -200,6 +205,7 @@ impl Opened {
         }
         // What waits between the two threads takes room in the queue, which bounds it.
         let (work, works) = unbounded();
+        let lead = Arc::new(Lead::new(lsn));
         let evaluate = Evaluate {
             work: works,
             out,
@@ -207,6 +213,8 @@ impl Opened {
             own,
             sources,
             reader: reader.clone(),
+            lead: lead.clone(),
+            durable: durable.clone(),
             metrics: metrics.clone(),
             queue: queue.clone(),
             lsn,
@@ -219,6 +227,7 @@ impl Opened {
             inbox: self.inbox,
             journal: self.journal,
             engine: work,
+            ahead: Ahead::new(lead, self.queue_bytes / 2, self.backlog_bytes),
             durable,
             store_full,
             formats: current.formats.clone(),

@@ -17,6 +17,7 @@ mod ingest;
 mod journal;
 mod kafka;
 mod kill;
+mod lead;
 mod load;
 mod logrotate;
 mod memory;
