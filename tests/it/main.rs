@@ -15,6 +15,7 @@ mod full;
 mod hooks;
 mod ingest;
 mod journal;
+#[cfg(feature = "kafka")]
 mod kafka;
 mod kill;
 mod load;
