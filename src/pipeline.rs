@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod intake;
 mod known;
 pub mod lines;
+mod loads;
 pub mod own;
 pub mod record;
 pub mod recover;

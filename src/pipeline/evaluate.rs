@@ -191,7 +191,8 @@ fn save(e: &mut Evaluate, before: u64) -> Option<u64> {
     if e.lsn == before {
         return Some(before);
     }
-    let snapshot = Snapshot { lsn: e.lsn, load: e.brain.loaded().hash, state: e.brain.save() };
-    e.out.send(Out::Snapshot(Box::new(snapshot), e.saving.clone())).ok()?;
+    let named = e.brain.named(e.reader.size().first_lsn);
+    let state = Box::new(Snapshot { lsn: e.lsn, load: e.brain.loaded().hash, state: e.brain.save() });
+    e.out.send(Out::Snapshot { state, named, saving: e.saving.clone() }).ok()?;
     Some(e.lsn)
 }

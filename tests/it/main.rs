@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bulk;
+mod bundles;
 mod certificates;
 mod configuration;
 mod crashes;
