@@ -15,6 +15,7 @@ mod diagnostics;
 mod full;
 mod hooks;
 mod ingest;
+mod inherited;
 mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
