@@ -17,6 +17,7 @@ pub mod intake;
 mod known;
 pub mod lead;
 pub mod lines;
+mod loads;
 pub mod own;
 pub mod record;
 pub mod recover;

@@ -1,6 +1,7 @@
 //! The sources that run by themselves: opened, begun, ended and exchanged one by one, but for files, which are followed
 //! together.
 
+use super::Sockets;
 use crate::config::{self, Config, Kind, Limits};
 use crate::metrics::Metrics;
 use crate::parse::Format;
@@ -43,6 +44,8 @@ pub struct Inputs {
     all: BTreeMap<String, Input>,
     watches: Vec<file::Watch>,
     metrics: Arc<Metrics>,
+    /// What the service manager has bound, by source: kept, so that a source that is opened again has the same.
+    sockets: Sockets,
 }
 
 /// The name under which all files stand.
@@ -52,8 +55,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 impl Inputs {
     /// None yet.
-    pub fn new(metrics: Arc<Metrics>) -> Inputs {
-        Inputs { all: BTreeMap::new(), watches: Vec::new(), metrics }
+    pub fn new(metrics: Arc<Metrics>, sockets: Sockets) -> Inputs {
+        Inputs { all: BTreeMap::new(), watches: Vec::new(), metrics, sockets }
     }
 
     /// The counters.
@@ -62,14 +65,16 @@ impl Inputs {
     }
 
     /// Opens a source; called inside the runtime.
-    pub fn open(&mut self, s: &config::Source, source: Arc<Source>, limits: &Limits, sockets: Vec<Inherited>) -> Result<(), OpenError> {
+    pub fn open(&mut self, s: &config::Source, source: Arc<Source>, limits: &Limits) -> Result<(), OpenError> {
         match &s.kind {
             Kind::File(c) => {
                 self.watches.push((source, c.clone()));
                 self.all.entry(FILES.to_owned()).or_default();
             }
             _ => {
-                let opened = source::open(s, source, limits, sockets)?;
+                let inherited = self.sockets.get(&s.name).into_iter().flatten().map(Inherited::try_clone).collect::<io::Result<_>>();
+                let no_socket = |e: io::Error| OpenError::Setting { what: s.name.clone(), why: format!("its inherited socket cannot be used: {e}") };
+                let opened = source::open(s, source, limits, inherited.map_err(no_socket)?)?;
                 self.all.entry(s.name.clone()).or_default().opened.extend(opened);
             }
         }

@@ -130,18 +130,18 @@ async fn daemon(
     let inherited = sockets.remove("http").unwrap_or_default().into_iter().find_map(|s| if let Inherited::Tcp(s) = s { Some(s) } else { None });
     let listener = inherited.map_or_else(|| syslog::bind_tcp(config.http), tokio::net::TcpListener::from_std).map_err(listen)?;
     tracing::info!(http = %listener.local_addr().map_err(listen)?, "listening");
-    let (all, mut inputs, mut hooks, mut http) = (Sources::default(), Inputs::new(metrics.clone()), BTreeMap::new(), None);
+    for name in sockets.keys().filter(|n| !config.sources.iter().any(|s| reload::is_input(s) && s.name == **n)) {
+        tracing::warn!(name, "an inherited socket has the name of no source, and is not used");
+    }
+    let (all, mut inputs, mut hooks, mut http) = (Sources::default(), Inputs::new(metrics.clone(), sockets), BTreeMap::new(), None);
     for s in &config.sources {
         let source = inputs::source(s, &config, &loaded, &metrics);
         all.write().unwrap_or_else(PoisonError::into_inner).push(source.clone());
         match &s.kind {
             Kind::Http => http = Some(source),
             Kind::Hook(c) => drop(hooks.insert(s.name.clone(), Hook::open(c, source)?)),
-            _ => inputs.open(s, source, &limits, sockets.remove(&s.name).unwrap_or_default())?,
+            _ => inputs.open(s, source, &limits)?,
         }
-    }
-    for name in sockets.keys() {
-        tracing::warn!(name, "an inherited socket has the name of no source, and is not used");
     }
     match &config.user {
         Some(user) => service::drop_to(user)?,

@@ -72,7 +72,7 @@ impl Running {
         let mut closed = Vec::new();
         for s in &new {
             let source = inputs::source(s, &config, &loaded, self.inputs.metrics());
-            match self.inputs.open(s, source.clone(), &intake.limits, Vec::new()) {
+            match self.inputs.open(s, source.clone(), &intake.limits) {
                 Ok(()) => self.all.write().unwrap_or_else(PoisonError::into_inner).push(source),
                 Err(e) => {
                     wrong.push(crate::cli::causes(&e));
@@ -115,7 +115,7 @@ fn rules(old: &RuleSet, new: &RuleSet) -> Reloaded {
 }
 
 /// Whether a source runs by itself.
-fn is_input(s: &Source) -> bool {
+pub(super) fn is_input(s: &Source) -> bool {
     !matches!(s.kind, Kind::Http | Kind::Hook(_) | Kind::Stdin)
 }
 

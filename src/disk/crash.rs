@@ -3,11 +3,12 @@
 //!
 //! `VIGILD_CRASH=sync:before:12` ends the process before its 12th [`DiskFile::sync_data`]; so for `write`, `create`,
 //! `rename`, `remove` and `sync_dir`, and `commit` for the store's transactions. `VIGILD_FAIL=sync:12:EIO` has the 12th
-//! fail, once and without having been done, with `EIO` or `ENOSPC`.
+//! fail, once and without having been done, with `EIO` or `ENOSPC`. With `VIGILD_CRASH_FROM=PATH` nothing is counted before
+//! there is a file of that name: so a trial chooses what has begun by then.
 
 use super::{Disk, DiskFile, Lock};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -49,9 +50,16 @@ fn moments() -> &'static [Moment] {
     })
 }
 
+/// Whether operations are counted by now.
+#[allow(clippy::disallowed_methods)] // As above.
+fn has_begun() -> bool {
+    static FROM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FROM.get_or_init(|| std::env::var_os("VIGILD_CRASH_FROM").map(PathBuf::from)).as_ref().is_none_or(|p| p.exists())
+}
+
 /// Whether this is the moment, which comes once.
 fn is_due(m: &Moment, operation: &str, then: impl Fn(Then) -> bool) -> bool {
-    m.operation == operation && then(m.then) && m.left.fetch_sub(1, Ordering::Relaxed) == 1
+    m.operation == operation && then(m.then) && has_begun() && m.left.fetch_sub(1, Ordering::Relaxed) == 1
 }
 
 fn pass(operation: &str, then: Then) {

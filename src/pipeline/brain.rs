@@ -2,6 +2,7 @@
 
 use super::bundle::Loaded;
 use super::known::Known;
+use super::loads::Loads;
 use super::tell::Tale;
 use crate::engine::{Engine, Options, Output};
 use crate::event::Timestamp;
@@ -38,6 +39,7 @@ pub struct Brain {
     said: Vec<Output>,
     tales: Vec<Tale>,
     known: Known,
+    loads: Loads,
     /// Delivery ids of alerts that a saved state had told and nobody is left to judge.
     left: Vec<[u8; 16]>,
     /// What has been counted of the engine's counters.
@@ -54,6 +56,7 @@ struct Saved<'a> {
     worker: Cow<'a, [u8]>,
     known: Cow<'a, Known>,
     fed: Vec<u8>,
+    loads: Cow<'a, Loads>,
 }
 
 impl Brain {
@@ -68,6 +71,7 @@ impl Brain {
             said: Vec::new(),
             tales: Vec::new(),
             known: Known::default(),
+            loads: Loads::default(),
             left: Vec::new(),
             counted: BTreeMap::new(),
             muted: false,
@@ -89,9 +93,15 @@ impl Brain {
         self.muted = yes;
     }
 
+    /// The bundles that the journal names, which begins with this entry.
+    pub fn named(&mut self, first: u64) -> BTreeSet<[u8; 32]> {
+        self.loads.since(first)
+    }
+
     /// The whole state.
     pub fn save(&self) -> Vec<u8> {
-        let saved = Saved { worker: Cow::Owned(self.worker.save()), known: Cow::Borrowed(&self.known), fed: self.metrics.fed.save() };
+        let (known, loads) = (Cow::Borrowed(&self.known), Cow::Borrowed(&self.loads));
+        let saved = Saved { worker: Cow::Owned(self.worker.save()), known, fed: self.metrics.fed.save(), loads };
         postcard::to_stdvec(&saved).unwrap_or_default()
     }
 
@@ -99,7 +109,7 @@ impl Brain {
     pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
         let saved: Saved<'_> = postcard::from_bytes(state).map_err(|e| e.to_string())?;
         self.left = self.worker.restore(&saved.worker).map_err(|e| e.to_string())?.left_open;
-        self.known = saved.known.into_owned();
+        (self.known, self.loads) = (saved.known.into_owned(), saved.loads.into_owned());
         self.metrics.fed.restore(&saved.fed);
         Ok(())
     }
@@ -163,7 +173,7 @@ impl Brain {
         self.gauge();
     }
 
-    /// Takes an entry in; what is to be told of it is appended to `tales`. A load is none of this: see [`Brain::load`].
+    /// Takes an entry in; what is to be told of it is appended to `tales`. A load is only noted: see [`Brain::load`].
     pub fn take(&mut self, entry: &Entry, tales: &mut Vec<Tale>) -> Taken {
         let mut taken = Taken { last: Timestamp::MIN, ..Taken::default() };
         if !self.muted && !self.left.is_empty() {
@@ -192,7 +202,7 @@ impl Brain {
                 });
             }
             What::Gap { from, to } => self.say(|b, out| b.worker.gap(*from, *to, out)),
-            What::Load { .. } => {}
+            What::Load { hash, .. } => self.loads.take(*hash, entry.lsn),
         }
         std::mem::swap(&mut self.tales, tales);
         taken

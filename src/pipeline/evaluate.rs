@@ -268,8 +268,9 @@ impl Run {
             return Ok(());
         }
         self.saved.at = self.e.lsn;
-        let snapshot = Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state: self.e.brain.save() };
-        self.e.out.send(Out::Snapshot(Box::new(snapshot), self.e.saving.clone())).map_err(|_| Gone)
+        let named = self.e.brain.named(self.e.reader.size().first_lsn);
+        let state = Box::new(Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state: self.e.brain.save() });
+        self.e.out.send(Out::Snapshot { state, named, saving: self.e.saving.clone() }).map_err(|_| Gone)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A reader that does not read, or a disk that is full, holds up this thread alone. After a crash a line may come again,
 //! under the same `event.id`.
 
+use crate::disk::crash;
 use crate::metrics::Metrics;
 use crate::store::{Commit, Store};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -121,7 +122,7 @@ impl Writer {
             done = Some(self.written);
         }
         if let Some(n) = done
-            && let Err(e) = self.store.commit(&Commit { written: vec![(SINK.to_owned(), n)], ..Commit::default() })
+            && let Err(e) = crash::around("commit", || self.store.commit(&Commit { written: vec![(SINK.to_owned(), n)], ..Commit::default() }))
         {
             tracing::error!(error = %e, "lines that have been written cannot be taken off the outbox");
             return false;

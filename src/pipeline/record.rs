@@ -10,6 +10,7 @@ use crate::journal::{Keeper, Reader};
 use crate::service::Stage;
 use crate::store::{Commit, MAX_COPIED_BYTES, MAX_COPIES, Store, Told};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,8 +29,15 @@ pub enum Out {
         /// What is to be told.
         tales: Vec<Tale>,
     },
-    /// The engine's state, to be saved once all before it has been committed; with what is let go of when it has been.
-    Snapshot(Box<Snapshot>, Arc<()>),
+    /// The engine's state, to be saved once all before it has been committed.
+    Snapshot {
+        /// The state.
+        state: Box<Snapshot>,
+        /// The bundles that the journal names.
+        named: BTreeSet<[u8; 32]>,
+        /// Let go of when it has been saved.
+        saving: Arc<()>,
+    },
     /// The end.
     Stop,
 }
@@ -95,15 +103,15 @@ pub fn run(mut r: Record) {
                     break;
                 }
             }
-            Out::Snapshot(s, _saving) => {
-                if r.durable.get() < s.lsn {
+            Out::Snapshot { state, named, saving: _saving } => {
+                if r.durable.get() < state.lsn {
                     r.queue.sync();
                 }
                 r.stage.idle();
-                if !r.durable.wait(s.lsn) {
+                if !r.durable.wait(state.lsn) {
                     break;
                 }
-                save(&mut r, &s);
+                save(&mut r, &state, named);
             }
             Out::Stop => break,
         }
@@ -165,15 +173,23 @@ fn told(r: &Record, t: Tale) -> Told {
     Told { id, step, line, ts, rule, severity, signal, is_final, evidence }
 }
 
-/// Saves the state, behind the store's mark; what lies before the older one of the two that are kept may go from the journal.
-fn save(r: &mut Record, s: &Snapshot) {
-    if let Err(e) = r.store.commit(&Commit { mark: s.lsn, ..Commit::default() }) {
+/// Saves the state, behind the store's mark; what lies before the older one of the two that are kept may go from the journal, and
+/// bundles that nobody names any more may go too.
+fn save(r: &mut Record, s: &Snapshot, named: BTreeSet<[u8; 32]>) {
+    r.snapshots.has_come(&s.load);
+    if let Err(e) = crash::around("commit", || r.store.commit(&Commit { mark: s.lsn, ..Commit::default() })) {
         tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written");
         return;
     }
     match r.snapshots.write(s) {
         // While there is one state alone, the journal must do for it.
         Ok(oldest) => r.keeper.hold(oldest.map_or(1, |o| o + 1)),
-        Err(e) => tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal"),
+        Err(e) => {
+            tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal");
+            return;
+        }
+    }
+    if let Err(e) = r.snapshots.tidy(named) {
+        tracing::warn!(error = %e, "rules and settings that nobody needs any more cannot be deleted; they stay until the next state is saved");
     }
 }

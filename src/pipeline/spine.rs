@@ -201,6 +201,7 @@ impl Opened {
         }
         if reader.last() == 0 || brain.loaded().hash != current.hash {
             let rebuild = if reader.last() == 0 { 0 } else { rebuild_from(brain.loaded(), &current, &reader, now) };
+            self.snapshots.comes(current.hash);
             queue.load(current.clone(), rebuild);
         }
         // What waits between the two threads takes room in the queue, which bounds it.
@@ -249,7 +250,7 @@ impl Spine {
         if loaded.hash == self.loaded.hash {
             return Ok(());
         }
-        self.snapshots.put_bundle(bundle)?;
+        self.snapshots.put_coming(bundle)?;
         let rebuild = rebuild_from(&self.loaded, &loaded, &self.reader, clock::now());
         self.queue.load(loaded.clone(), rebuild);
         self.loaded = loaded;

@@ -20,6 +20,16 @@ pub enum Inherited {
 }
 
 impl Inherited {
+    /// The same socket once more: what arrives waits in it while at least one is there.
+    pub fn try_clone(&self) -> io::Result<Inherited> {
+        Ok(match self {
+            Inherited::Tcp(s) => Inherited::Tcp(s.try_clone()?),
+            Inherited::Udp(s) => Inherited::Udp(s.try_clone()?),
+            Inherited::UnixStream(s) => Inherited::UnixStream(s.try_clone()?),
+            Inherited::UnixDatagram(s) => Inherited::UnixDatagram(s.try_clone()?),
+        })
+    }
+
     /// The address of a socket that has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {

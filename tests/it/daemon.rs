@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -42,7 +43,11 @@ fn command_in(dir: &Path, args: &[&str]) -> Command {
 
 /// Starts a command and keeps what it says.
 fn spawn(mut c: Command) -> (Child, Arc<Mutex<String>>) {
-    let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    spawn_with(c.stdin(Stdio::piped()).stdout(Stdio::piped()))
+}
+
+fn spawn_with(c: &mut Command) -> (Child, Arc<Mutex<String>>) {
+    let mut child = c.stderr(Stdio::piped()).spawn().expect("it starts");
     let log = Arc::new(Mutex::new(String::new()));
     let (err, to) = (child.stderr.take().expect("piped"), log.clone());
     std::thread::spawn(move || {
@@ -64,7 +69,20 @@ pub fn refused(config: &str, args: &[&str]) -> Output {
 impl Daemon {
     pub fn start(config: &str, args: &[&str]) -> Daemon {
         let (c, dir) = command(config, args);
-        let (child, log) = spawn(c);
+        Daemon::of(spawn(c), dir)
+    }
+
+    /// Starts it as a service manager does that has bound these, both under one name.
+    pub fn activated(config: &str, name: &str, sockets: [OwnedFd; 2]) -> Daemon {
+        let (c, dir) = command(config, &[]);
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\""]);
+        sh.arg(c.get_program()).args(c.get_args()).env("LISTEN_FDNAMES", format!("{name}:{name}")).env_remove("VIGILD_LOG");
+        let [third, fourth] = sockets.map(Stdio::from);
+        Daemon::of(spawn_with(sh.stdin(third).stdout(fourth)), dir)
+    }
+
+    fn of((child, log): (Child, Arc<Mutex<String>>), dir: TempDir) -> Daemon {
         let mut d = Daemon { child, dir, log, http: SocketAddr::from(([127, 0, 0, 1], 0)) };
         d.is_ready();
         d
@@ -73,6 +91,11 @@ impl Daemon {
     /// Stops it, and starts it again in the same directory.
     pub fn restart(&mut self) {
         self.stop();
+        self.start_again();
+    }
+
+    /// Starts it again in the same directory, once it has ended.
+    pub fn start_again(&mut self) {
         (self.child, self.log) = spawn(command_in(self.dir.path(), &[]));
         self.http.set_port(0);
         self.is_ready();

@@ -77,7 +77,7 @@ fn settings(max: &str, reserve: &str, udp: SocketAddr) -> String {
 }
 
 /// Records that match no rule and do not compress.
-fn noise(bytes: usize, seed: u64) -> String {
+pub fn noise(bytes: usize, seed: u64) -> String {
     let (mut text, mut x) = (String::with_capacity(bytes + 1100), seed | 1);
     while text.len() < bytes {
         for _ in 0..64 {
@@ -211,7 +211,8 @@ fn a_disk_filled_and_freed_again_and_again_loses_nothing_that_was_acknowledged()
     }
     e.stop.store(true, Ordering::Relaxed);
     let accepted = BTreeMap::from([("http1".to_owned(), http.join().expect("a sender"))]);
-    let (written, mut sent) = (file.join().expect("the writer"), tcp.join().expect("the sender"));
+    let whole = BTreeMap::from([("file".to_owned(), file.join().expect("the writer"))]);
+    let mut sent = tcp.join().expect("the sender");
     let datagrams = datagrams.join().expect("the sender");
     e.wait("the file and the connections are read", || e.metric("vigild_source_lag_bytes", &[]) == 0);
     let took = || e.metric("vigild_records_total", &["source=\"udp\""]);
@@ -220,7 +221,7 @@ fn a_disk_filled_and_freed_again_and_again_loses_nothing_that_was_acknowledged()
     let connections = sent.clone();
     sent.insert("udp".to_owned(), datagrams);
     let fail = |what: &str| what.to_owned();
-    let judged = kill::judge(&e, &mut daemon.0, &accepted, written, &sent, &fail);
+    let judged = kill::judge(&e, &mut daemon.0, &accepted, &whole, &sent, &fail);
     let all = kill::dump(&e);
     let of = |jail: &str| all.values().filter(|r| kill::number(r).is_some_and(|n| n.0 == jail)).count() as u64;
     assert_eq!(of("udp"), udp, "what was counted as stored is stored");

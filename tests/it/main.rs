@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bulk;
+mod bundles;
 mod certificates;
 mod configuration;
 mod crashes;
@@ -14,7 +15,9 @@ mod diagnostics;
 mod full;
 mod hooks;
 mod ingest;
+mod inherited;
 mod journal;
+#[cfg(feature = "kafka")]
 mod kafka;
 mod kill;
 mod lead;

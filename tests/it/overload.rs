@@ -58,7 +58,8 @@ fn three_times_the_load_loses_datagrams_alone_and_counts_each() {
     e.wait("requests are acknowledged", || e.acknowledged.load(Ordering::Relaxed) > before);
     e.stop.store(true, Ordering::Relaxed);
     let accepted = BTreeMap::from([("http1".to_owned(), http.join().expect("a sender"))]);
-    let (written, mut sent) = (file.join().expect("the writer"), tcp.join().expect("the sender"));
+    let whole = BTreeMap::from([("file".to_owned(), file.join().expect("the writer"))]);
+    let mut sent = tcp.join().expect("the sender");
 
     let dropped = |reason: &str| e.metric("vigild_records_dropped_total", &["source=\"udp\"", &format!("reason=\"{reason}\"")]);
     let took = || e.metric("vigild_records_total", &["source=\"udp\""]);
@@ -71,7 +72,7 @@ fn three_times_the_load_loses_datagrams_alone_and_counts_each() {
     assert!(peak < 300 << 10, "{peak} KiB");
     let connections = sent.clone();
     sent.insert("udp".to_owned(), datagrams);
-    let judged = kill::judge(&e, &mut daemon, &accepted, written, &sent, &|what| what.to_owned());
+    let judged = kill::judge(&e, &mut daemon, &accepted, &whole, &sent, &|what| what.to_owned());
     let all = kill::dump(&e);
     let of = |jail: &str| all.values().filter(|r| kill::number(r).is_some_and(|n| n.0 == jail)).count() as u64;
     assert_eq!(of("udp"), stored, "what was counted as stored is stored");

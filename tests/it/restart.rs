@@ -268,8 +268,8 @@ fn failing(point: &str, seed: u64) {
     e.wait(&fail("it goes on"), || e.acknowledged.load(Ordering::Relaxed) > before + 50);
     e.stop.store(true, Ordering::Relaxed);
     let accepted = BTreeMap::from([("http1".to_owned(), http.join().expect("a sender"))]);
-    let (written, sent) = (file.join().expect("the writer"), tcp.join().expect("the sender"));
-    kill::judge(&e, &mut daemon, &accepted, written, &sent, &fail);
+    let whole = BTreeMap::from([("file".to_owned(), file.join().expect("the writer"))]);
+    kill::judge(&e, &mut daemon, &accepted, &whole, &tcp.join().expect("the sender"), &fail);
     let said = e.said();
     assert!(!said.contains("panicked"), "{}\n{said}", fail("no panic"));
     eprintln!("{point}: {}", if said.contains("made to fail") { "failed once" } else { "was not reached" });

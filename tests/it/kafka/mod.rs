@@ -1,7 +1,7 @@
 //! Kafka: faults inside the client against librdkafka's own stand-in, all else against Apache's broker.
 
 mod apache;
-mod broker;
+pub mod broker;
 mod member;
 mod mock;
 mod secured;
@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
 
 /// A producer to these brokers.
-fn producer(brokers: &str, more: &[(&str, &str)]) -> BaseProducer {
+pub fn producer(brokers: &str, more: &[(&str, &str)]) -> BaseProducer {
     let mut c = ClientConfig::new();
     c.set("bootstrap.servers", brokers).set("linger.ms", "5").set("acks", "all").set("enable.idempotence", "true");
     for (k, v) in more {
@@ -30,16 +30,18 @@ fn texts(numbers: std::ops::Range<u64>) -> Vec<String> {
     numbers.map(text).collect()
 }
 
+/// Gives a record of a partition to a producer, which has taken it when it is flushed.
+pub fn put(p: &BaseProducer, topic: &str, partition: i32, value: &str) {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(value.as_bytes());
+    while let Err((e, back)) = p.send(record) {
+        assert_eq!(e.rdkafka_error_code(), Some(rdkafka::error::RDKafkaErrorCode::QueueFull), "{e}");
+        record = back;
+        p.poll(Duration::from_millis(10));
+    }
+}
+
 /// Sends numbered records to a partition.
 fn send(p: &BaseProducer, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
-    for n in numbers {
-        let value = text(n);
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(value.as_bytes());
-        while let Err((e, back)) = p.send(record) {
-            assert_eq!(e.rdkafka_error_code(), Some(rdkafka::error::RDKafkaErrorCode::QueueFull), "{e}");
-            record = back;
-            p.poll(Duration::from_millis(10));
-        }
-    }
+    numbers.for_each(|n| put(p, topic, partition, &text(n)));
     p.flush(Duration::from_secs(60)).expect("taken by the broker");
 }
