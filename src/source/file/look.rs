@@ -381,13 +381,22 @@ impl Follow<'_> {
         }
         // Those that are being written first: the others may be copies of them. The order of reading does not hang on it.
         new.sort_by_key(|c| !c.found.is_current());
+        let mut begun = HashSet::new();
         for c in new {
             if c.found.watch.is_none() && c.found.written < newest.of(&c.found.source, &c.found.base) {
                 self.pass(&c.found, None);
             } else if let Some(of) = self.copied(&c) {
                 self.pass(&c.found, Some(of));
             } else {
-                self.begin(c, failing);
+                begun.extend(self.begin(c, failing));
+            }
+        }
+        // Known from now on: they may be rotated before anything of them has been stored, and vigild killed before it can tell.
+        // In the order of reading: where it is killed in between, those that it does not know are newer than what it knows.
+        for i in 0..self.tails.len() {
+            if begun.contains(&self.tails[i].inode) {
+                let position = self.tails[i].position();
+                self.mark(i, position);
             }
         }
     }
@@ -446,23 +455,18 @@ impl Follow<'_> {
         }
     }
 
-    /// Begins a file that nobody has read.
-    fn begin(&mut self, c: Candidate, failing: &mut BTreeSet<PathBuf>) {
+    /// Begins a file that nobody has read; which, if it is open and the journal does not know it yet.
+    fn begin(&mut self, c: Candidate, failing: &mut BTreeSet<PathBuf>) -> Option<Inode> {
         let f = &c.found;
         tracing::debug!(file = %f.path.display(), stream = %f.base, "has not been read");
         let config = f.watch.and_then(|w| self.watches.get(w)).map(|w| &w.1);
         if config.and_then(|w| w.ignore_older).is_some_and(|o| super::age(f.written) > o) {
-            return self.pass(f, None);
+            self.pass(f, None);
+            return None;
         }
         let at_end = config.is_some_and(|w| w.from == Start::End) && self.fresh.contains(&f.source.name);
         if !at_end {
-            if let Some(i) = self.open(f, &c.head, None, failing) {
-                // Known from now on: it may be rotated before anything of it has been stored, and vigild killed before it can
-                // tell; and younger ones may become known before it is read.
-                let position = self.tails[i].position();
-                self.mark(i, position);
-            }
-            return;
+            return self.open(f, &c.head, None, failing).map(|i| self.tails[i].inode);
         }
         let offset = if c.packing == Packing::Plain { line_start(&f.path, f.len) } else { ALL };
         let position = FilePosition {
@@ -482,6 +486,7 @@ impl Follow<'_> {
         } else if let Some(i) = self.open(f, &c.head, Some(&position), failing) {
             self.mark(i, position);
         }
+        None
     }
 
     /// Opens a file, among those of its stream where it belongs.

@@ -313,6 +313,27 @@ fn generations_that_came_and_went_while_nobody_looked_are_read_in_order() {
     }
 }
 
+#[test]
+fn generations_that_nobody_had_looked_at_are_read_in_order_whenever_the_one_who_finds_them_is_killed() {
+    for how in ROTATIONS {
+        for chunks in 0..12 {
+            let mut r = Rig::new(&["a.log"]);
+            r.append("a.log", "1\n");
+            r.read();
+            let mut day = 0;
+            for n in 2..6 {
+                r.append("a.log", &format!("{n}\n"));
+                rotate(r.dir.path(), how, &mut day);
+            }
+            r.append("a.log", "6\n");
+            r.live(chunks, |l| l.read());
+            r.read();
+            r.read();
+            assert_eq!(r.journal.records, ["1", "2", "3", "4", "5", "6"], "{how:?}, killed after {chunks} chunks");
+        }
+    }
+}
+
 /// A small generator of numbers, so that a seed comes again.
 struct Random(u64);
 
