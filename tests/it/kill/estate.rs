@@ -131,11 +131,11 @@ impl Estate {
         fs::read_to_string(self.dir.join("daemon.log")).unwrap_or_default()
     }
 
-    /// Waits until something holds, a minute at most.
+    /// Waits until something holds, three minutes at most: a machine may have more to do than this.
     pub fn wait(&self, what: &str, holds: impl Fn() -> bool) {
         let begin = Instant::now();
         while !holds() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "{what}\n{}", self.said().lines().rev().take(30).collect::<Vec<_>>().join("\n"));
+            assert!(begin.elapsed() < Duration::from_secs(180), "{what}\n{}", self.said().lines().rev().take(30).collect::<Vec<_>>().join("\n"));
             std::thread::sleep(Duration::from_millis(10));
         }
     }

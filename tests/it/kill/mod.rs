@@ -17,7 +17,7 @@ use senders::{Dice, reloader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use topic::Topic;
 
 /// One campaign of so many kills.
@@ -25,20 +25,12 @@ fn campaign(seed: u64, kills: u64) {
     let dir = tempfile::Builder::new().prefix("vigild-kill").disable_cleanup(std::env::var("VIGILD_KEEP").is_ok()).tempdir().expect("a folder");
     let topic = Topic::new(&format!("kill-{seed}"));
     let settings = format!("{}[journal]\nsegment_bytes = \"1MiB\"\n", topic.as_ref().map(Topic::source).unwrap_or_default());
-    let e = Arc::new(Estate::with(dir.path(), &dir.path().join("data"), &settings, 1));
+    let e = Arc::new(Estate::with(dir.path(), &dir.path().join("data"), &settings, 2));
     let mut dice = Dice(seed);
     let fail = |what: &str| format!("{what}; repeat with tests/run --long kill --seeds {seed}..{}", seed + 1);
     let begin = Instant::now();
     let mut run = Run::plain(&e);
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let begin = Instant::now();
-        while !holds() {
-            let log = || e.said().lines().rev().take(30).collect::<Vec<_>>().join("\n");
-            assert!(begin.elapsed() < Duration::from_secs(60), "{}\n{}", fail(what), log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    until("it is ready", &|| e.is_ready());
+    e.wait(&fail("it is ready"), || e.is_ready());
     let http = ["http1", "http2"].map(|jail| {
         let e = e.clone();
         (jail.to_owned(), std::thread::spawn(move || http_sender(&e, jail)))
@@ -62,8 +54,9 @@ fn campaign(seed: u64, kills: u64) {
         ended.push(run.end(&e, &mut dice));
         run = if k + 1 < kills { Run::drawn(&e, &mut dice, topic.is_some()) } else { Run::plain(&e) };
     }
+    let killed = begin.elapsed();
     let before = e.acknowledged.load(Ordering::Relaxed);
-    until("requests are acknowledged again", &|| e.acknowledged.load(Ordering::Relaxed) > before);
+    e.wait(&fail("requests are acknowledged again"), || e.acknowledged.load(Ordering::Relaxed) > before);
     e.stop.store(true, Ordering::Relaxed);
     let accepted = http.into_iter().map(|(jail, s)| (jail, s.join().expect("a sender"))).collect();
     let mut whole = BTreeMap::from([("file".to_owned(), file.join().expect("the writer"))]);
@@ -74,12 +67,17 @@ fn campaign(seed: u64, kills: u64) {
         whole.extend(each);
     }
     let (stored, told, counted) = judge(&e, &mut run.daemon, &accepted, &whole, &sent, &fail);
-    let (named, reading) = (ended.iter().filter(|r| r.named).count(), ended.iter().filter(|r| r.reading).count());
+    assert!(!e.said().contains("panicked"), "{}\n{}", fail("no panic"), e.said());
+    let reading = ended.iter().filter(|r| r.reading).count();
+    let mut named = BTreeMap::new();
+    ended.iter().filter_map(|r| r.point).for_each(|p| *named.entry(p).or_insert(0) += 1);
     assert!(topic.is_none() || reading as u64 >= kills / 5, "{reading} kills show little of Kafka");
     eprintln!(
-        "kill: seed {seed}: {kills} kills in {:.0} s, {named} at a named moment, {reading} while Kafka was read, {reloads} reloads; \
+        "kill: seed {seed}: {kills} kills in {:.0} s, judged in {:.0} s; {} at named moments {named:?}, {reading} while Kafka was read, {reloads} reloads; \
          {stored} records stored, {told} alerts, {counted} counted",
-        begin.elapsed().as_secs_f64()
+        killed.as_secs_f64(),
+        (begin.elapsed() - killed).as_secs_f64(),
+        named.values().sum::<u32>()
     );
 }
 

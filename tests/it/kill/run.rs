@@ -6,6 +6,7 @@
 use super::estate::{Estate, kill};
 use super::senders::Dice;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const POINTS: [&str; 14] = [
     "commit:before",
     "commit:after",
 ];
+/// How it ends by itself at its moment.
+const ABORTED: i32 = 6;
 /// A daemon that does not come to its moment is killed after so long.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// A group takes a member in once the one that was killed has been silent for a second.
@@ -35,8 +38,8 @@ const JOINS: Duration = Duration::from_secs(10);
 /// See the module.
 pub struct Run {
     pub daemon: Child,
-    /// Whether it ends by itself.
-    named: bool,
+    /// The kind of moment at which it ends by itself, if it does.
+    point: Option<&'static str>,
     /// The file that says from when on the moment is counted, if it is not from the start.
     from: Option<PathBuf>,
     /// What had been logged before.
@@ -46,8 +49,8 @@ pub struct Run {
 /// How a run has ended.
 #[derive(Clone, Copy, Default)]
 pub struct Ended {
-    /// At its named moment.
-    pub named: bool,
+    /// The kind of moment at which it has ended by itself.
+    pub point: Option<&'static str>,
     /// While it had its partitions of Kafka.
     pub reading: bool,
 }
@@ -55,7 +58,7 @@ pub struct Ended {
 impl Run {
     /// One that nothing ends by itself.
     pub fn plain(e: &Estate) -> Run {
-        Run { said: e.said().len(), daemon: e.start(&[]), named: false, from: None }
+        Run { said: e.said().len(), daemon: e.start(&[]), point: None, from: None }
     }
 
     /// One that ends as the dice say.
@@ -64,17 +67,17 @@ impl Run {
         let point = POINTS[dice.below(POINTS.len() as u64) as usize];
         // What rolls and is saved comes seldom.
         let often = ["sync:", "write:", "commit:"].iter().any(|w| point.starts_with(w));
-        let point = format!("{point}:{}", 1 + dice.below(if often { 40 } else { 4 }));
-        let named = dice.below(2) == 0;
+        let moment = format!("{point}:{}", 1 + dice.below(if often { 40 } else { 4 }));
+        let point = (dice.below(2) == 0).then_some(point);
         let mut variables = Vec::new();
-        if named {
-            variables.push(("VIGILD_CRASH", point.as_str()));
+        if point.is_some() {
+            variables.push(("VIGILD_CRASH", moment.as_str()));
         }
         if let Some(f) = &from {
             let _ = fs::remove_file(f);
             variables.push(("VIGILD_CRASH_FROM", f.to_str().expect("UTF-8")));
         }
-        Run { said: e.said().len(), daemon: e.start(&variables), named, from }
+        Run { said: e.said().len(), daemon: e.start(&variables), point, from }
     }
 
     /// Whether it has been given its partitions.
@@ -96,15 +99,26 @@ impl Run {
             fs::write(f, "").expect("written");
         }
         let begin = Instant::now();
-        if self.named {
+        if self.point.is_some() {
             while !self.has_ended() && begin.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(5));
             }
         } else {
             std::thread::sleep(Duration::from_millis(20 + dice.below(400)));
         }
-        let named = self.has_ended();
+        let by_itself = self.daemon.try_wait().expect("a child");
+        if let Some(status) = by_itself {
+            assert!(self.point.is_some() && status.signal() == Some(ABORTED), "it ends by itself: {status}\n{}", e.said());
+        }
         kill(&mut self.daemon);
-        Ended { named, reading: self.reads(e) }
+        Ended { point: self.point.filter(|_| by_itself.is_some()), reading: self.reads(e) }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // A campaign that fails leaves nothing behind.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
     }
 }

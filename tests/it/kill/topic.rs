@@ -59,9 +59,9 @@ mod with {
                 let mut n = 0;
                 while e.on() {
                     for partition in 0..PARTITIONS {
-                        put(&p, &name, partition, &record(&jail(partition), n));
+                        (n..n + 2).for_each(|n| put(&p, &name, partition, &record(&jail(partition), n)));
                     }
-                    n += 1;
+                    n += 2;
                     p.poll(Duration::ZERO);
                     e.rest(10);
                 }
