@@ -88,11 +88,12 @@ impl Worker {
         &mut self.engine
     }
 
-    /// Takes one record in: parsed and at once given to the engine.
+    /// Takes one record in: parsed, at once given to the engine, and told.
     pub fn record(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, out: &mut Vec<Output>) -> Seen {
         let mut row = std::mem::take(&mut self.row);
         let (seen, _) = self.parse(batch, r, origin, &mut row);
         self.feed(batch, r, origin, &mut row, out);
+        self.tell(out);
         self.row = row;
         seen
     }
@@ -118,7 +119,7 @@ impl Worker {
         (seen, ts)
     }
 
-    /// Gives a parsed row to the engine.
+    /// Gives a parsed row to the engine. What it comes to before it is final is told by [`Worker::tell`].
     pub fn feed(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row, out: &mut Vec<Output>) {
         let mut o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
         let named = o.get(field::EVENT_STREAM).str().and_then(|s| std::str::from_utf8(s).ok());
@@ -152,6 +153,11 @@ impl Worker {
         self.seq += 1;
         let record = o.get(field::EVENT_ORIGINAL).str().unwrap_or(batch.record(r));
         self.engine.event(&o, &Meta { stream, arrival, seq: self.seq, record }, out);
+    }
+
+    /// Tells what the rows given since the last time come to, before it is final.
+    pub fn tell(&mut self, out: &mut Vec<Output>) {
+        self.engine.tell(out);
     }
 
     /// A stream has ended.

@@ -5,6 +5,7 @@
 
 use super::evidence::{Evidence, Kept};
 use super::hit::{Hit, Payload};
+use super::reach::Reach;
 use super::steps::{AllOf, Fill, Sequence};
 use super::window::{Count, Distinct, Sum};
 use crate::event::{Span, Timestamp};
@@ -190,6 +191,19 @@ impl Group {
                 State::Sum(x) => x.each(f),
                 State::Sequence(x) => x.each(f),
                 State::AllOf(x) => x.each(f),
+            }
+        }
+    }
+
+    /// Adds what it holds for the window that ends at `now`, or more.
+    pub fn reach(&self, now: Timestamp, within: Span, all: &mut Reach) {
+        for (_, s) in self.latest.iter().chain(&self.others) {
+            match s {
+                State::Single | State::Sequence(_) => {}
+                State::Count(x) => all.matches += x.inside(now, within).count(),
+                State::Distinct(x) => x.inside(now, within).for_each(|v| all.value(v)),
+                State::Sum(x) => all.amount = all.amount.saturating_add(x.total()),
+                State::AllOf(x) => all.mask |= x.filled(now, within),
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Matches wait, level by level of the rule graph, until the watermark has passed them ([`queue`]); then they are applied
 //! in the order of events, for good, and what fires is final. That alone decides what the final alerts are, so they are
-//! the same whatever the order of arrival. Where alerts are wanted at once ([`Options::provisional`]), [`early`] applies
+//! the same whatever the order of arrival. Where alerts are wanted at once ([`Options::provisional`]), [`tell`] applies
 //! the waiting matches of a key to a copy of its state and tells what would fire, amends and withdraws.
 //!
 //! Bounds: `keys` groups a rule and [`Options::budget`] bytes in all, beyond which the least recently touched group goes;
@@ -10,6 +10,7 @@
 
 mod blob;
 pub mod collect;
+mod copies;
 mod early;
 pub mod evidence;
 pub mod group;
@@ -17,6 +18,7 @@ pub mod hit;
 pub mod key;
 mod part;
 mod queue;
+mod reach;
 mod restore;
 mod save;
 mod saved;
@@ -24,6 +26,7 @@ mod steps;
 mod storm;
 pub mod stream;
 mod table;
+mod tell;
 mod window;
 
 pub use restore::Restored;
@@ -36,7 +39,7 @@ use crate::event::{Arena, Event, Field, Layout, Out, Slot, Span, Timestamp, fiel
 use crate::parse::Estate;
 use crate::rule::compile::Matcher;
 use crate::rule::{Kind, MetricKind, RuleSet};
-use early::Unit;
+use early::{Unit, UnitKey};
 use evidence::AlertRef;
 use foldhash::fast::FixedState;
 use group::{Effect, Fired, Group, Quiet};
@@ -44,7 +47,7 @@ use hashbrown::HashMap;
 use hit::{Hit, Payload, Pos};
 use queue::Queue;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use storm::Storm;
 use stream::Streams;
@@ -148,6 +151,8 @@ struct Plan {
     lifetime: Span,
     /// For each field of a shared cooldown, its place in `by`.
     shared: Option<Vec<usize>>,
+    /// Whether the cooldown has keys and the state has none: then units share a group.
+    loose: bool,
     /// Of the tables' hashes.
     seed: u64,
 }
@@ -197,8 +202,9 @@ pub struct Engine {
     floors: Vec<Option<Pos>>,
     hits: Vec<Option<Hit>>,
     free: Vec<u32>,
-    units: HashMap<(u32, Arc<[u8]>), Unit, FixedState>,
-    dirty: BTreeSet<(u16, u32, Arc<[u8]>)>,
+    units: HashMap<UnitKey, Unit, FixedState>,
+    /// By level the units in which something has changed that has not been told; empty where alerts are told when they are final.
+    dirty: Vec<Vec<UnitKey>>,
     used: usize,
     late_ranks: VecDeque<LateRank>,
     counters: Counters,
@@ -228,12 +234,14 @@ impl Engine {
                     }
                     _ => None,
                 };
+                let loose = r.by.is_empty() && matches!(r.rearm, crate::rule::Rearm::Cooldown { by: Some(_), .. });
                 Plan {
                     kept: hit::kept_fields(r),
                     key: hit::key_fields(r).to_vec(),
                     heard: heard(i),
                     lifetime: group::lifetime(r),
                     shared,
+                    loose,
                     seed: options.seed,
                 }
             })
@@ -251,7 +259,7 @@ impl Engine {
             hits: Vec::new(),
             free: Vec::new(),
             units: HashMap::with_hasher(FixedState::with_seed(seed)),
-            dirty: Default::default(),
+            dirty: if options.provisional { vec![Vec::new(); levels] } else { Vec::new() },
             used: 0,
             late_ranks: Default::default(),
             counters: Counters { evicted: vec![0; rules.rules.len()], ..Counters::default() },
@@ -276,12 +284,14 @@ impl Engine {
     pub fn hold(&mut self, stream: StreamId, yes: bool, out: &mut Vec<Output>) {
         self.streams.hold(stream, yes);
         self.advance(out);
+        self.tell(out);
     }
 
     /// A stream has ended: nothing waits for it any more.
     pub fn close(&mut self, stream: StreamId, out: &mut Vec<Output>) {
         self.streams.close(stream);
         self.advance(out);
+        self.tell(out);
     }
 
     /// Takes an event's time in. Call it once for each event, before [`Engine::event`].
@@ -292,7 +302,7 @@ impl Engine {
         a
     }
 
-    /// Takes an event in.
+    /// Takes an event in. What it comes to before it is final is told by [`Engine::tell`].
     pub fn event(&mut self, ev: &Event<'_>, meta: &Meta<'_>, out: &mut Vec<Output>) {
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
@@ -325,6 +335,7 @@ impl Engine {
     pub fn gap(&mut self, _from: Timestamp, _to: Timestamp, out: &mut Vec<Output>) {
         self.streams.gap();
         self.advance(out);
+        self.tell(out);
     }
 
     /// Time has come to `now`, of the system's clock: streams fall idle, groups expire. Once a second.
@@ -335,12 +346,14 @@ impl Engine {
         for r in 0..self.states.len() {
             self.expire(r, mark);
         }
+        self.tell(out);
         self.sweep_units();
     }
 
     /// The input has ended: all that has come is final.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
         self.commit_before(Timestamp::MAX, out);
+        self.tell(out);
     }
 
     /// The rules.
@@ -374,9 +387,6 @@ impl Engine {
         if mark > before || mark > Timestamp::MIN && self.queues.iter().any(|q| q.len() > 0) {
             self.commit_before(mark, out);
         }
-        if self.options.provisional {
-            self.tell(out);
-        }
     }
 
     /// Applies, for good, all hits before `mark`: level by level, each level in the order of events.
@@ -384,7 +394,7 @@ impl Engine {
         for level in 0..self.queues.len() {
             while let Some(slot) = self.queues[level].pop(mark) {
                 if let Some(h) = self.hits[slot as usize].take() {
-                    self.leave_unit(&h, slot, out);
+                    self.leave_unit(&h, slot);
                     self.commit(h, slot, out);
                 }
                 self.free.push(slot);
@@ -401,7 +411,7 @@ impl Engine {
             if let Some(h) = self.hits[slot as usize].take() {
                 self.floors[level] = Some(h.pos.clone());
                 self.counters.final_early += 1;
-                self.leave_unit(&h, slot, out);
+                self.leave_unit(&h, slot);
                 self.commit(h, slot, out);
             }
             self.free.push(slot);
@@ -495,8 +505,13 @@ impl Engine {
         }
     }
 
+    /// The place of a rule's level in lists by level.
+    fn level(&self, rule: u32) -> usize {
+        self.rules.rules[rule as usize].level.max(1) as usize - 1
+    }
+
     fn enqueue(&mut self, h: Hit, out: &mut Vec<Output>) {
-        let level = self.rules.rules[h.rule as usize].level.max(1) as usize - 1;
+        let level = self.level(h.rule);
         if self.floors[level].as_ref().is_some_and(|f| h.pos < *f) {
             self.counters.after_final += 1;
             return;
@@ -566,6 +581,8 @@ impl Engine {
                 match joined {
                     Some(newest) => {
                         self.counters.stormed += 1;
+                        self.settle_told(&h, slot, None, out);
+                        self.again(&(h.rule, h.quiet.clone()));
                         out.push(Output::Joined(newest, t));
                     }
                     None => {
@@ -603,14 +620,16 @@ impl Engine {
     }
 
     fn evict(&mut self, r: usize) {
-        self.drop_oldest(r);
+        if let Some(key) = self.drop_oldest(r) {
+            self.group_gone(r, &key);
+        }
         self.counters.evicted[r] += 1;
     }
 
-    fn drop_oldest(&mut self, r: usize) {
-        if let Some((key, g)) = self.states[r].groups.pop_oldest() {
-            self.used = self.used.saturating_sub(GROUP_BYTES + key.len() + g.bytes());
-        }
+    fn drop_oldest(&mut self, r: usize) -> Option<Arc<[u8]>> {
+        let (key, g) = self.states[r].groups.pop_oldest()?;
+        self.used = self.used.saturating_sub(GROUP_BYTES + key.len() + g.bytes());
+        Some(key)
     }
 
     /// Forgets what can matter no more at `now`.
@@ -621,12 +640,12 @@ impl Engine {
         }
         // An ended quiet is remembered as long again, at least an hour, for events that come late.
         let memory = Span(lifetime.0.saturating_mul(2).max(Span::seconds(3600).0));
-        let st = &mut self.states[r];
-        while st.quiets.oldest().is_some_and(|t| t <= now.minus(memory)) || st.quiets.len() > self.rules.rules[r].keys.unwrap_or(self.options.keys) {
-            match st.quiets.pop_oldest() {
-                Some((key, _)) => self.used = self.used.saturating_sub(GROUP_BYTES + key.len()),
-                None => break,
-            }
+        let most = self.rules.rules[r].keys.unwrap_or(self.options.keys);
+        let goes = |q: &Table<Quiet>| q.oldest().is_some_and(|t| t <= now.minus(memory)) || q.len() > most;
+        while goes(&self.states[r].quiets) {
+            let Some((key, _)) = self.states[r].quiets.pop_oldest() else { break };
+            self.used = self.used.saturating_sub(GROUP_BYTES + key.len());
+            self.again(&(r as u32, key));
         }
     }
 
@@ -672,7 +691,7 @@ impl Engine {
             return;
         }
         let alert = self.alert(&h, &f, id, true);
-        let mut chained = self.chain(&h, &alert);
+        let mut chained = self.chain(&h.pos, h.seq, &alert);
         out.push(Output::Alert(Step::Final, Box::new(alert)));
         self.take_in(&mut chained, true, out);
     }
@@ -712,8 +731,8 @@ impl Engine {
         }
     }
 
-    /// The hits that an alert makes as an event, if anybody listens to its rule.
-    fn chain(&mut self, h: &Hit, a: &Alert) -> Vec<Hit> {
+    /// The hits that an alert makes as an event, if anybody listens to its rule: behind the hit that completed it.
+    fn chain(&mut self, behind: &Pos, seq: u64, a: &Alert) -> Vec<Hit> {
         if !self.plans[a.rule].heard {
             return Vec::new();
         }
@@ -746,11 +765,11 @@ impl Engine {
         let ev = Event::new(&[], &arena, &slots, &layout);
         let mut matched = Vec::new();
         self.matcher.alert(&ev, a.rule, a.ts, &mut matched);
-        let pos = Pos { level: rule.level, rule: a.rule as u32, origin: Some(a.key.clone()), ord: 0, ..h.pos.clone() };
+        let pos = Pos { level: rule.level, rule: a.rule as u32, origin: Some(a.key.clone()), ord: 0, ..behind.clone() };
         let content = xxhash_rust::xxh3::xxh3_64(&a.id);
         let mut hits = Vec::new();
         let source = Some(Arc::new(AlertRef { id: a.id, rule: rule.id.clone() }));
-        self.hits_of(&ev, &matched, &pos, content, h.seq, source, &mut hits);
+        self.hits_of(&ev, &matched, &pos, content, seq, source, &mut hits);
         self.row = (arena, slots);
         hits
     }

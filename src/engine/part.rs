@@ -1,7 +1,7 @@
 //! The saved part of one rule, read and translated: numbers of rules and fields are put anew by name.
 
 use super::blob::Blob;
-use super::early::Copies;
+use super::copies::Copies;
 use super::evidence::{AlertRef, Evidence};
 use super::group::{Group, Quiet};
 use super::hit::{Hit, Payload, Pos, rekeep};

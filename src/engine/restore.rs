@@ -3,9 +3,10 @@
 //! A rule that is there under the same id with the same meaning takes its part ([`super::part`] reads it). All is read before
 //! anything changes, so an error leaves the engine as it was.
 
-use super::early::{ORPHAN, Told, Unit, UnitKey};
+use super::early::{ORPHAN, Told, Unit, UnitKey, list};
 use super::hit::Pos;
 use super::part::{Numbers, Part, PartUnit};
+use super::reach::{Outlook, Seen};
 use super::saved::{Head, Reader, StateError};
 use super::stream::{StreamId, Streams};
 use super::{Engine, GROUP_BYTES, LateRank, MAX_LATE_RANKS, RuleState};
@@ -96,6 +97,12 @@ impl Engine {
             self.units.entry(key).or_default().told.push(told);
         }
         self.put_waiting(waiting);
+        // An engine that told nothing at once left open what one that does has told.
+        if self.options.provisional {
+            let open = |(k, u): (&UnitKey, &Unit)| (u.copies.is_none() && matches!(self.outlook(u, k), Outlook::Open)).then(|| k.clone());
+            let open: Vec<UnitKey> = self.units.iter().filter_map(open).collect();
+            open.iter().for_each(|k| self.again(k));
+        }
         Ok(done)
     }
 
@@ -142,16 +149,10 @@ impl Engine {
             self.put_tables(p);
         }
         self.units.retain(|_, u| !u.slots.is_empty() || !u.told.is_empty() || u.horizon.is_some());
-        if self.options.provisional {
-            let changed = self.units.keys().filter(|(r, _)| taken.contains(r));
-            self.dirty.extend(changed.map(|(r, q)| (self.rules.rules[*r as usize].level, *r, q.clone())));
-        }
+        let changed: Vec<UnitKey> = self.units.keys().filter(|(r, _)| taken.contains(r)).cloned().collect();
+        changed.iter().for_each(|k| self.again(k));
         self.put_waiting(waiting);
         Ok(done)
-    }
-
-    fn level(&self, rule: u32) -> usize {
-        self.rules.rules[rule as usize].level.max(1) as usize - 1
     }
 
     /// Forgets everything.
@@ -162,7 +163,7 @@ impl Engine {
         self.hits.clear();
         self.free.clear();
         self.units.clear();
-        self.dirty.clear();
+        self.dirty.iter_mut().for_each(Vec::clear);
         self.counters.evicted.fill(0);
         self.used = 0;
     }
@@ -184,7 +185,7 @@ impl Engine {
         for (_, u) in self.units.iter_mut().filter(|((r, _), _)| rules.contains(r)) {
             u.slots.retain(|s| hits[*s as usize].as_ref().is_some_and(|h| h.tentative));
             u.told.iter_mut().filter(|t| !u.slots.contains(&t.slot)).for_each(|t| t.slot = ORPHAN);
-            (u.copies, u.horizon) = (None, None);
+            (u.copies, u.horizon, u.stands, u.torn) = (None, None, 0, true);
         }
     }
 
@@ -210,7 +211,7 @@ impl Engine {
         slots: &mut Slots,
         told: &mut Vec<(UnitKey, Told, Vec<(u32, Arc<[u8]>, u32)>)>,
     ) {
-        let key = (rule, u.quiet);
+        let (key, level) = ((rule, u.quiet), self.level(rule));
         let mut own = Vec::with_capacity(u.hits.len());
         let mut tentative = false;
         for (nth, h) in u.hits {
@@ -224,13 +225,16 @@ impl Engine {
             let slot = t.hit.and_then(|i| own.get(i as usize).copied()).unwrap_or(ORPHAN);
             told.push((key.clone(), Told { alert: t.alert, slot, children: Vec::new() }, t.children));
         }
-        // Copies serve what is told at once; without them it is told anew.
+        // Copies serve what is told at once.
         let copies = u.copies.filter(|_| self.options.provisional);
-        if self.options.provisional && (u.dirty || copies.is_none() && !own.is_empty()) {
-            self.dirty.insert((self.rules.rules[rule as usize].level, rule, key.1.clone()));
+        let stands = if u.dirty { copies.as_ref().map_or(0, |c| c.applied) } else { own.len() } as u32;
+        let mut unit =
+            Unit { slots: own.iter().copied().collect(), horizon: u.horizon, copies, spent: u.spent, stands, torn: u.dirty, ..Unit::default() };
+        unit.seen = Seen::of(&unit.slots, &self.hits);
+        let unit = self.units.entry(key.clone()).insert(unit).into_mut();
+        if u.dirty {
+            list(self.dirty.get_mut(level), unit, &key);
         }
-        let unit = Unit { slots: own.iter().copied().collect(), horizon: u.horizon, copies, told: Vec::new(), spent: u.spent };
-        self.units.insert(key.clone(), unit);
         if tentative {
             slots.insert(key, own);
         }
@@ -251,6 +255,7 @@ impl Engine {
         own.extend(unit.slots.drain(..));
         own.sort_by_key(|s| self.hits[*s as usize].as_ref().map(|h| h.pos.clone()));
         (unit.slots, unit.horizon) = (own.into(), u.horizon);
+        unit.seen = Seen::of(&unit.slots, &self.hits);
     }
 
     fn put_waiting(&mut self, waiting: Vec<Vec<(Pos, u64, u32)>>) {

@@ -92,7 +92,7 @@ impl Engine {
             copies: unit.copies.as_deref().map(Cow::Borrowed),
             told: unit.told.iter().map(|t| self.saved_told(key.0, unit, t)).collect(),
             spent: Cow::Borrowed(&unit.spent),
-            dirty: self.dirty.contains(&(self.rules.rules[key.0 as usize].level, key.0, key.1.clone())),
+            dirty: unit.dirty,
         }
     }
 

@@ -8,7 +8,7 @@
 //! Nothing saved names a rule, a field or a slot by a number that only one engine gives: rules and fields stand by name, hits
 //! by their place in their unit.
 
-use super::early::Copies;
+use super::copies::Copies;
 use super::evidence::Evidence;
 use super::hit::{Hit, Pos};
 use super::key::Scalar;

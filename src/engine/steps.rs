@@ -141,7 +141,7 @@ impl AllOf {
             self.latest[k] = Some((self.matches, f.e.clone()));
         }
         let open = |e: &&(u64, Evidence)| e.1.ts > f.e.ts.minus(within);
-        let filled = (0..steps).filter(|&k| self.latest[k].as_ref().filter(open).is_some()).fold(0u32, |m, k| m | 1 << k);
+        let filled = self.filled(f.e.ts, within);
         if filled.count_ones() < at_least || filled & required != required {
             return None;
         }
@@ -149,6 +149,12 @@ impl AllOf {
         all.sort_by_key(|(n, _)| *n);
         all.dedup_by_key(|(n, _)| *n);
         Some(all.into_iter().map(|(_, e)| e.clone()).collect())
+    }
+
+    /// The steps that are filled in the window that ends at `now`, one bit each.
+    pub fn filled(&self, now: Timestamp, within: Span) -> u32 {
+        let open = |e: &Option<(u64, Evidence)>| e.as_ref().is_some_and(|(_, e)| e.ts > now.minus(within));
+        self.latest.iter().enumerate().filter(|(_, e)| open(e)).fold(0, |m, (k, _)| m | 1 << k)
     }
 
     /// Calls `f` with each event kept.

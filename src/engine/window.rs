@@ -45,7 +45,7 @@ impl Count {
         }
         room(&mut self.last);
         self.last.push_back(e);
-        self.last.iter().rev().take_while(|x| inside(x.ts, now, within)).count() as u32
+        self.inside(now, within).count() as u32
     }
 
     /// Whether the oldest of the last `n` is inside: cheaper than counting.
@@ -60,6 +60,11 @@ impl Count {
         }
         room(&mut self.last);
         self.last.push_back(e);
+    }
+
+    /// The matches in the window that ends at `now`, of those kept, the latest first.
+    pub fn inside(&self, now: Timestamp, within: Span) -> impl Iterator<Item = &Evidence> {
+        self.last.iter().rev().take_while(move |x| inside(x.ts, now, within))
     }
 
     /// The matches kept, oldest first.
@@ -98,7 +103,12 @@ impl Distinct {
             room(&mut self.seen);
             self.seen.push_back((v, e.clone()));
         }
-        self.seen.iter().rev().take_while(|(_, x)| inside(x.ts, e.ts, within)).count() as u32
+        self.inside(e.ts, within).count() as u32
+    }
+
+    /// The values in the window that ends at `now`, of those kept, the latest first.
+    pub fn inside(&self, now: Timestamp, within: Span) -> impl Iterator<Item = u128> {
+        self.seen.iter().rev().take_while(move |(_, x)| inside(x.ts, now, within)).map(|(v, _)| *v)
     }
 
     /// The latest event of each value kept, least recent first; an event stands once for each value.
@@ -162,6 +172,11 @@ impl Sum {
         }
         let short = if self.early.1 > now { self.early.0 } else { 0 };
         Total { value: self.total, short, matches: self.entries.iter().map(|x| x.matches as u64).sum() }
+    }
+
+    /// The sum of what is kept, which is at least that in the window.
+    pub fn total(&self) -> i128 {
+        self.total
     }
 
     fn expire(&mut self, now: Timestamp, within: Span) {

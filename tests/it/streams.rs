@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vigild::alert::Step;
+use vigild::alert::{Alert, Step};
 use vigild::engine::collect::Collected;
 use vigild::engine::{Options, Output, key::Scalar};
 use vigild::event::{Batch, Schema, Timestamp, time::SECOND};
 use vigild::parse::{Context, Estate, Format, declared};
 use vigild::rule::{RuleSet, load};
-use vigild::worker::{FILE_LATENESS, Origin, Worker};
+use vigild::worker::{FILE_LATENESS, Origin, Row, Worker};
 
 pub const RULES: &str = r#"
 [[rule]]
@@ -258,15 +258,27 @@ fn rules() -> Arc<RuleSet> {
     Arc::new(set)
 }
 
-/// What the engine makes of events that arrive in this order (indices into `all`).
-fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) -> BTreeSet<Told> {
-    let estate = Arc::new(Estate::default());
-    let mut w = Worker::new(rules.clone(), &declared::Formats::default(), estate.clone(), Options { provisional, ..Options::default() });
-    let zone = jiff::tz::TimeZone::UTC;
+fn worker(rules: &Arc<RuleSet>, provisional: bool) -> Worker {
+    Worker::new(rules.clone(), &declared::Formats::default(), Arc::default(), Options { provisional, ..Options::default() })
+}
+
+/// Gives events to a worker that tells of them once.
+fn give(w: &mut Worker, events: &[&Ev], said: &mut Vec<Output>) {
+    let (zone, estate, mut row, mut batch) = (jiff::tz::TimeZone::UTC, Estate::default(), Row::default(), Batch::default());
     let ctx = Context { zone: &zone, near: Timestamp(0), named: true, estate: &estate };
     let origin = Origin { ctx, format: Some(Format::Ecs), stream: "-", lateness: FILE_LATENESS, received: None };
+    events.iter().for_each(|e| batch.push(json(e).as_bytes(), false));
+    for &r in &batch.records {
+        w.parse(&batch, r, &origin, &mut row);
+        w.feed(&batch, r, &origin, &mut row, said);
+    }
+    w.tell(said);
+}
+
+/// What the engine makes of events that arrive in this order (indices into `all`).
+fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) -> BTreeSet<Told> {
+    let mut w = worker(rules, provisional);
     let (mut said, mut got, mut told) = (Vec::new(), Collected::default(), BTreeMap::new());
-    let mut batch = Batch::default();
     let mut step = |said: &mut Vec<Output>, got: &mut Collected| {
         for o in said.iter() {
             if let Output::Alert(s, a) = o {
@@ -282,9 +294,7 @@ fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) 
         got.take(said);
     };
     for &i in order {
-        batch.clear();
-        batch.push(json(&all[i]).as_bytes(), false);
-        w.record(&batch, batch.records[0], &origin, &mut said);
+        give(&mut w, &[&all[i]], &mut said);
         step(&mut said, &mut got);
     }
     assert_eq!(w.engine().counters().late, 0, "the shuffle stays within the lateness");
@@ -293,24 +303,24 @@ fn engine(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], provisional: bool) 
     for (id, s) in told {
         assert!(matches!(s, Step::Final | Step::Withdrawn), "an alert was told and left {s:?}: {id:?}");
     }
+    got.finish().iter().map(|a| of(rules, order, a)).collect()
+}
+
+/// An alert of the engine, comparable.
+fn of(rules: &RuleSet, order: &[usize], a: &Alert) -> Told {
     let text = |s: &Scalar| match s {
         Scalar::Str(s) => s.clone(),
         Scalar::Null => "null".into(),
         s => format!("{s:?}"),
     };
-    got.finish()
-        .into_iter()
-        .map(|a| {
-            let ms = |t: Timestamp| t.0 / 1_000_000 - BEGIN;
-            let mut evidence: Vec<usize> = a.evidence.iter().map(|e| order[e.seq as usize - 1]).collect();
-            if &*rules.rules[a.rule].id == "i-skew" {
-                // Its steps may stand backwards at one instant; which of them comes first says nothing.
-                evidence.sort_unstable();
-            }
-            let key = a.keys.iter().map(|(_, s)| text(s)).collect();
-            (ms(a.ts), rules.rules[a.rule].id.to_string(), key, a.count, ms(a.first), ms(a.last), evidence)
-        })
-        .collect()
+    let ms = |t: Timestamp| t.0 / 1_000_000 - BEGIN;
+    let mut evidence: Vec<usize> = a.evidence.iter().map(|e| order[e.seq as usize - 1]).collect();
+    if &*rules.rules[a.rule].id == "i-skew" {
+        // Its steps may stand backwards at one instant; which of them comes first says nothing.
+        evidence.sort_unstable();
+    }
+    let key = a.keys.iter().map(|(_, s)| text(s)).collect();
+    (ms(a.ts), rules.rules[a.rule].id.to_string(), key, a.count, ms(a.first), ms(a.last), evidence)
 }
 
 /// What a rule of the reference sees: an event, or an alert of another rule, at its place in the order.
@@ -647,6 +657,58 @@ fn a_flood_of_keys_never_lets_more_wait_than_the_limit_and_alerts_in_order_are_t
     assert!(none == 0 && early > 1000, "{none}, {early}");
     assert!(most <= 500, "{most} waited");
     assert!(!want.is_empty() && got == want);
+}
+
+/// What is told of events in this order, some at a time: alerts as they stand after the last, final or not.
+fn at_once(rules: &Arc<RuleSet>, all: &[Ev], order: &[usize], d: &mut Dice) -> BTreeSet<Told> {
+    let (mut w, mut said, mut rest) = (worker(rules, true), Vec::new(), order);
+    let (mut stand, mut counts) = (BTreeMap::new(), BTreeMap::new());
+    let most = [1, 3, 9, 100][d.roll(4) as usize];
+    while !rest.is_empty() {
+        let (some, others) = rest.split_at(rest.len().min(1 + d.roll(most) as usize));
+        give(&mut w, &some.iter().map(|&i| &all[i]).collect::<Vec<_>>(), &mut said);
+        rest = others;
+        for o in said.drain(..) {
+            match o {
+                Output::Alert(Step::Withdrawn, a) => drop(stand.remove(&a.delivery)),
+                Output::Alert(_, a) => drop(stand.insert(a.delivery, *a)),
+                Output::Update { id, count, last, .. } => {
+                    let known = counts.entry(id).or_insert((count, last));
+                    *known = (known.0.max(count), known.1.max(last));
+                }
+                Output::Joined(..) | Output::Metric { .. } => {}
+            }
+        }
+    }
+    let updated = |a: &Alert| match counts.get(&a.id) {
+        Some(&(count, last)) => Alert { count, last, ..a.clone() },
+        None => a.clone(),
+    };
+    stand.values().map(|a| of(rules, order, &updated(a))).collect()
+}
+
+#[test]
+fn what_is_told_at_once_is_what_would_be_final_if_nothing_more_came() {
+    let rules = rules();
+    let mut told = 0;
+    for seed in seeds(0..3_000) {
+        let all = stream_of(seed);
+        let mut d = Dice(seed ^ 0x0ce);
+        let order = shuffled(&all, &mut d);
+        let order = &order[..1 + d.roll(order.len() as u64) as usize];
+        let (want, got) = (engine(&rules, &all, order, false), at_once(&rules, &all, order, &mut d));
+        // How often an alert of alerts has matched is told with the next; there may be fewer by now.
+        let counted = |t: &Told| {
+            let (ms, rule, key, count, first, last, evidence) = t.clone();
+            let counts = !["m-chain", "n-steps", "o-top"].contains(&&rule[..]);
+            (ms, rule, key, if counts { count } else { 0 }, first, if counts { last } else { 0 }, evidence)
+        };
+        let [want, got] = [want, got].map(|all| all.iter().map(counted).collect::<BTreeSet<_>>());
+        let (lost, more): (Vec<_>, Vec<_>) = (want.difference(&got).collect(), got.difference(&want).collect());
+        assert!(lost.is_empty() && more.is_empty(), "seed {seed}: final would be {lost:#?}\ntold is {more:#?}");
+        told += got.len();
+    }
+    assert!(told > 3_000, "streams that tell nothing show nothing: {told}");
 }
 
 /// `tests/run --long streams --seeds A..B`.
