@@ -65,7 +65,7 @@ mod with {
                     p.poll(Duration::ZERO);
                     e.rest(10);
                 }
-                p.flush(Duration::from_secs(60)).expect("taken by the broker");
+                p.flush(Duration::from_secs(300)).expect("taken by the broker");
                 (0..PARTITIONS).map(|i| (jail(i), n)).collect()
             })
         }
