@@ -51,7 +51,10 @@ fn three_times_the_load_loses_datagrams_alone_and_counts_each() {
     signal("STOP");
     std::thread::sleep(Duration::from_millis(500));
     signal("CONT");
-    std::thread::sleep(Duration::from_millis(500));
+    let dropped = |reason: &str| e.metric("vigild_records_dropped_total", &["source=\"udp\"", &format!("reason=\"{reason}\"")]);
+    let took = || e.metric("vigild_records_total", &["source=\"udp\""]);
+    // On a quiet machine the kernel may lose all that is too much for a while.
+    e.wait("the queue sheds too", || dropped("queue") > 0);
     flooding.store(false, Ordering::Relaxed);
     let datagrams: u64 = flood.join().expect("the sender");
     let before = e.acknowledged.load(Ordering::Relaxed);
@@ -61,15 +64,14 @@ fn three_times_the_load_loses_datagrams_alone_and_counts_each() {
     let whole = BTreeMap::from([("file".to_owned(), file.join().expect("the writer"))]);
     let mut sent = tcp.join().expect("the sender");
 
-    let dropped = |reason: &str| e.metric("vigild_records_dropped_total", &["source=\"udp\"", &format!("reason=\"{reason}\"")]);
-    let took = || e.metric("vigild_records_total", &["source=\"udp\""]);
     e.wait("each datagram is stored or counted as dropped", || took() + dropped("queue") + dropped("kernel") == datagrams);
     let (stored, queue, kernel) = (took(), dropped("queue"), dropped("kernel"));
     assert!(kernel > 0 && queue > 0 && datagrams >= 3 * stored, "{datagrams} sent, {stored} stored, {queue} and {kernel} dropped");
     assert_eq!(e.metric("vigild_records_dropped_total", &[]), queue + kernel, "nobody else lost anything");
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it lives");
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()).expect("a size");
-    assert!(peak < 300 << 10, "{peak} KiB");
+    // The unit allows 900 MiB; a queue without a bound would hold the whole flood.
+    assert!(peak < 500 << 10, "{peak} KiB");
     let connections = sent.clone();
     sent.insert("udp".to_owned(), datagrams);
     let judged = kill::judge(&e, &mut daemon, &accepted, &whole, &sent, &|what| what.to_owned());
