@@ -24,6 +24,7 @@ pub mod recover;
 pub mod sight;
 pub mod snapshot;
 pub mod spine;
+pub mod states;
 pub mod tell;
 
 use crate::event::{Batch, Record, Span, Timestamp};

@@ -183,11 +183,18 @@ impl Worker {
 
     /// The whole state: what a worker that is restored from it makes of the same records is the same, byte for byte.
     pub fn save(&self) -> Vec<u8> {
-        let mut to = engine::open();
+        let mut to = Vec::new();
+        self.save_to(&mut to);
+        to
+    }
+
+    /// Appends the whole state.
+    pub fn save_to(&self, to: &mut Vec<u8>) {
+        let begin = engine::open(to);
         let streams = self.streams.iter().map(|(n, id)| (n.clone(), *id)).collect();
-        engine::put(&mut to, &Own { seq: self.seq, time: self.row.last, streams, last: self.last.clone() });
-        self.engine.save(&mut to);
-        engine::seal(to)
+        engine::put(to, &Own { seq: self.seq, time: self.row.last, streams, last: self.last.clone() });
+        self.engine.save(to);
+        engine::seal(to, begin);
     }
 
     /// Puts saved state in place of this worker's. A rule that is there under the same id with the same meaning goes on with

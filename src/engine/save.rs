@@ -44,27 +44,27 @@ impl Engine {
         }
         let mut units: Vec<(&UnitKey, &Unit)> = self.units.iter().collect();
         units.sort_unstable_by_key(|(k, _)| *k);
-        let (mut rules, mut parts) = (Vec::with_capacity(self.plans.len()), Vec::new());
+        let (mut rules, at) = (Vec::with_capacity(self.plans.len()), to.len());
         for (r, (rule, state)) in self.rules.rules.iter().zip(&self.states).enumerate() {
-            let begin = parts.len();
-            put(&mut parts, &(state.groups.len() as u64));
-            state.groups.iter().for_each(|(k, t, g)| put(&mut parts, &(Blob(k.clone()), t, g)));
-            put(&mut parts, &(state.quiets.len() as u64));
-            state.quiets.iter().for_each(|(k, t, q)| put(&mut parts, &(Blob(k.clone()), t, q)));
-            put(&mut parts, &state.storm);
+            let begin = to.len();
+            put(to, &(state.groups.len() as u64));
+            state.groups.iter().for_each(|(k, t, g)| put(to, &(Blob(k.clone()), t, g)));
+            put(to, &(state.quiets.len() as u64));
+            state.quiets.iter().for_each(|(k, t, q)| put(to, &(Blob(k.clone()), t, q)));
+            put(to, &state.storm);
             let moves = &mut metrics[r];
             moves.sort_unstable_by_key(|(n, _)| *n);
-            put(&mut parts, &(moves.len() as u64));
-            moves.iter().for_each(|m| put(&mut parts, m));
+            put(to, &(moves.len() as u64));
+            moves.iter().for_each(|m| put(to, m));
             let from = units.partition_point(|((x, _), _)| (*x as usize) < r);
             let own = &units[from..units.partition_point(|((x, _), _)| *x as usize <= r)];
-            put(&mut parts, &(own.len() as u64));
+            put(to, &(own.len() as u64));
             let mut waiting = moves.len();
             let mut open = Vec::new();
             for (key, unit) in own {
                 waiting += unit.slots.len();
                 open.extend(unit.told.iter().map(|t| t.alert.delivery));
-                put(&mut parts, &self.saved_unit(key, unit, &nth));
+                put(to, &self.saved_unit(key, unit, &nth));
             }
             rules.push(RuleHead {
                 id: rule.id.clone(),
@@ -74,13 +74,15 @@ impl Engine {
                 evicted: self.counters.evicted[r],
                 waiting: waiting as u64,
                 open,
-                bytes: (parts.len() - begin) as u64,
+                bytes: (to.len() - begin) as u64,
             });
         }
         let late = self.late_ranks.iter().map(|l| (l.rule, l.name, l.rank)).collect();
         let head = Head { streams: self.streams.clone(), counters: self.counters.clone(), floors: self.floors.clone(), spent, late, rules };
-        put(to, &head);
-        to.append(&mut parts);
+        // It stands before the rules' parts, and is known behind them; moving these costs less than a second copy of all.
+        let mut first = Vec::new();
+        put(&mut first, &head);
+        to.splice(at..at, first);
     }
 
     fn saved_unit<'a>(&'a self, key: &UnitKey, unit: &'a Unit, nth: &[Option<u64>]) -> SavedUnit<'a> {

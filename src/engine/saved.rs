@@ -40,20 +40,19 @@ pub enum StateError {
     Damaged(&'static str),
 }
 
-/// Begins saved state; what is appended goes into it until [`seal`].
-pub(crate) fn open() -> Vec<u8> {
-    let mut to = Vec::with_capacity(1 << 16);
+/// Begins saved state; what is appended goes into it until [`seal`], which is told where it begins.
+pub(crate) fn open(to: &mut Vec<u8>) -> usize {
+    let begin = to.len();
     to.extend_from_slice(MAGIC);
     to.extend_from_slice(&VERSION.to_le_bytes());
     to.extend_from_slice(&[0; 16]);
-    to
+    begin
 }
 
-/// Ends saved state.
-pub(crate) fn seal(mut to: Vec<u8>) -> Vec<u8> {
-    let sum = xxhash_rust::xxh3::xxh3_128(&to[FRAME..]);
-    to[FRAME - 16..FRAME].copy_from_slice(&sum.to_le_bytes());
-    to
+/// Ends saved state that began there.
+pub(crate) fn seal(to: &mut [u8], begin: usize) {
+    let sum = xxhash_rust::xxh3::xxh3_128(&to[begin + FRAME..]);
+    to[begin + FRAME - 16..begin + FRAME].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// Appends a value.

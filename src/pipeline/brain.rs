@@ -46,15 +46,16 @@ pub struct Brain {
     counted: BTreeMap<&'static str, u64>,
     /// Whether alerts are counted: not those that had been told before a restart.
     muted: bool,
+    /// How large the last state was that was saved.
+    size: usize,
     metrics: Arc<Metrics>,
 }
 
-/// What is kept of a brain through a restart.
+/// What is kept of a brain through a restart, beside the worker's state, which follows it.
 #[derive(Serialize, Deserialize)]
 struct Saved<'a> {
-    #[serde(borrow)]
-    worker: Cow<'a, [u8]>,
     known: Cow<'a, Known>,
+    #[serde(with = "serde_bytes")]
     fed: Vec<u8>,
     loads: Cow<'a, Loads>,
 }
@@ -75,6 +76,7 @@ impl Brain {
             left: Vec::new(),
             counted: BTreeMap::new(),
             muted: false,
+            size: 0,
             metrics,
         }
     }
@@ -98,17 +100,20 @@ impl Brain {
         self.loads.since(first)
     }
 
-    /// The whole state.
-    pub fn save(&self) -> Vec<u8> {
+    /// The whole state. The engine stands still for it, so it is written once, into room that most likely does.
+    pub fn save(&mut self) -> Vec<u8> {
         let (known, loads) = (Cow::Borrowed(&self.known), Cow::Borrowed(&self.loads));
-        let saved = Saved { worker: Cow::Owned(self.worker.save()), known, fed: self.metrics.fed.save(), loads };
-        postcard::to_stdvec(&saved).unwrap_or_default()
+        let room = Vec::with_capacity(self.size + self.size / 4);
+        let mut to = postcard::to_extend(&Saved { known, fed: self.metrics.fed.save(), loads }, room).unwrap_or_default();
+        self.worker.save_to(&mut to);
+        self.size = to.len();
+        to
     }
 
     /// Puts a saved state into a fresh brain: one of the same bundle or, where that cannot be had any more, of another.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
-        let saved: Saved<'_> = postcard::from_bytes(state).map_err(|e| e.to_string())?;
-        self.left = self.worker.restore(&saved.worker).map_err(|e| e.to_string())?.left_open;
+        let (saved, worker): (Saved<'_>, _) = postcard::take_from_bytes(state).map_err(|e| e.to_string())?;
+        self.left = self.worker.restore(worker).map_err(|e| e.to_string())?.left_open;
         (self.known, self.loads) = (saved.known.into_owned(), saved.loads.into_owned());
         self.metrics.fed.restore(&saved.fed);
         Ok(())

@@ -8,6 +8,7 @@ use super::lead::Lead;
 use super::own::Own;
 use super::record::Out;
 use super::snapshot::Snapshot;
+use super::states::Save;
 use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
@@ -88,7 +89,9 @@ pub struct Evaluate {
     pub queue: Queue,
     /// The last entry taken.
     pub lsn: u64,
-    /// How long what is not in a saved state took to evaluate.
+    /// The last entry of the saved state.
+    pub saved: u64,
+    /// How long what is not in it took to evaluate.
     pub busy: Duration,
     /// Held by the state that is on its way to the disk: there is one at a time.
     pub saving: Arc<()>,
@@ -122,8 +125,12 @@ struct Run {
 
 /// Runs until it is told to stop, or until a neighbour is gone.
 pub fn run(e: Evaluate) {
-    let saved = Saved { at: e.lsn, when: clock::monotonic(), bytes: 0, cost: Duration::ZERO };
+    let saved = Saved { at: e.saved, when: clock::monotonic(), bytes: 0, cost: Duration::ZERO };
     let mut run = Run { e, saved, past: None, leaving: None };
+    // A long replay is not to come again.
+    if run.e.busy >= SAVE_BUSY && run.save().is_err() {
+        return;
+    }
     while let Ok(true) = run.step() {}
 }
 
@@ -270,7 +277,7 @@ impl Run {
         self.saved.at = self.e.lsn;
         let named = self.e.brain.named(self.e.reader.size().first_lsn);
         let state = Box::new(Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state: self.e.brain.save() });
-        self.e.out.send(Out::Snapshot { state, named, saving: self.e.saving.clone() }).map_err(|_| Gone)
+        self.e.out.send(Out::State(Save { state, named, saving: self.e.saving.clone() })).map_err(|_| Gone)
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Known {
 struct One {
     delivery: [u8; 16],
     /// The line that was told.
+    #[serde(with = "serde_bytes")]
     line: Vec<u8>,
     ts: Timestamp,
     rule: Arc<str>,

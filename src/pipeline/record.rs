@@ -1,16 +1,16 @@
-//! The store's thread: commits what is to be told, once what it follows from is durable, and saves the engine's state.
+//! The store's thread: commits what is to be told, once what it follows from is durable, and hands the engine's state on to be
+//! saved behind it.
 
 use super::Queue;
 use super::durable::Durable;
 use super::lines::Lines;
-use super::snapshot::{Snapshot, Snapshots};
+use super::states::{Save, States};
 use super::tell::Tale;
 use crate::disk::crash;
-use crate::journal::{Keeper, Reader};
+use crate::journal::Reader;
 use crate::service::Stage;
 use crate::store::{Commit, MAX_COPIED_BYTES, MAX_COPIES, Store, Told};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,14 +30,7 @@ pub enum Out {
         tales: Vec<Tale>,
     },
     /// The engine's state, to be saved once all before it has been committed.
-    Snapshot {
-        /// The state.
-        state: Box<Snapshot>,
-        /// The bundles that the journal names.
-        named: BTreeSet<[u8; 32]>,
-        /// Let go of when it has been saved.
-        saving: Arc<()>,
-    },
+    State(Save),
     /// The end.
     Stop,
 }
@@ -50,14 +43,12 @@ pub struct Record {
     pub store: Arc<Store>,
     /// Where evidence is copied from.
     pub reader: Reader,
-    /// What the journal may forget.
-    pub keeper: Keeper,
     /// Whether entries are durable.
     pub durable: Arc<Durable>,
     /// Who makes them so.
     pub queue: Queue,
     /// Where states are saved.
-    pub snapshots: Snapshots,
+    pub states: States,
     /// Told that there are lines to write.
     pub lines: Lines,
     /// Set while the store has used its reserve.
@@ -67,7 +58,7 @@ pub struct Record {
 }
 
 /// Runs until it is told to stop, or until the engine's thread is gone.
-pub fn run(mut r: Record) {
+pub fn run(r: Record) {
     let mut pending: Option<Out> = None;
     loop {
         r.stage.idle();
@@ -103,20 +94,25 @@ pub fn run(mut r: Record) {
                     break;
                 }
             }
-            Out::Snapshot { state, named, saving: _saving } => {
-                if r.durable.get() < state.lsn {
+            Out::State(save) => {
+                let lsn = save.state.lsn;
+                if r.durable.get() < lsn {
                     r.queue.sync();
                 }
                 r.stage.idle();
-                if !r.durable.wait(state.lsn) {
+                if !r.durable.wait(lsn) {
                     break;
                 }
-                save(&mut r, &state, named);
+                match crash::around("commit", || r.store.commit(&Commit { mark: lsn, ..Commit::default() })) {
+                    Ok(_) => r.states.save(save),
+                    Err(e) => tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written"),
+                }
             }
             Out::Stop => break,
         }
     }
     r.lines.end();
+    r.states.end();
 }
 
 /// Commits lines once the entries they follow from are durable, however long that takes; `false` if these never will be.
@@ -171,25 +167,4 @@ fn told(r: &Record, t: Tale) -> Told {
     }
     let Tale { id, step, line, ts, rule, severity, signal, is_final, .. } = t;
     Told { id, step, line, ts, rule, severity, signal, is_final, evidence }
-}
-
-/// Saves the state, behind the store's mark; what lies before the older one of the two that are kept may go from the journal, and
-/// bundles that nobody names any more may go too.
-fn save(r: &mut Record, s: &Snapshot, named: BTreeSet<[u8; 32]>) {
-    r.snapshots.has_come(&s.load);
-    if let Err(e) = crash::around("commit", || r.store.commit(&Commit { mark: s.lsn, ..Commit::default() })) {
-        tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written");
-        return;
-    }
-    match r.snapshots.write(s) {
-        // While there is one state alone, the journal must do for it.
-        Ok(oldest) => r.keeper.hold(oldest.map_or(1, |o| o + 1)),
-        Err(e) => {
-            tracing::error!(error = %e, "the engine's state cannot be saved; the next start replays more of the journal");
-            return;
-        }
-    }
-    if let Err(e) = r.snapshots.tidy(named) {
-        tracing::warn!(error = %e, "rules and settings that nobody needs any more cannot be deleted; they stay until the next state is saved");
-    }
 }

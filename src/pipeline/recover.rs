@@ -3,16 +3,24 @@
 //! The newest state that can be read is taken, under the bundle that was in force, and what the journal holds behind it is
 //! replayed. What follows from entries up to the store's mark has been told; the rest is told now. States are saved behind
 //! the mark: one that is ahead of it says that the store was lost, whose alerts are made again if the journal still has all.
+//!
+//! A long replay saves states on its way: being killed in it does not make the next one longer.
 
 use super::brain::Brain;
 use super::bundle::Loaded;
 use super::evaluate::waiting;
 use super::record::Out;
-use super::snapshot::Snapshots;
+use super::snapshot::{Snapshot, Snapshots};
+use super::states::Save;
+use crate::clock;
 use crate::journal::{Reader, What};
 use crate::metrics::Metrics;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// After so long in a replay the state is saved.
+const SAVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The engine where the journal ends.
 pub struct Recovered {
@@ -24,6 +32,10 @@ pub struct Recovered {
     pub needed: u64,
     /// How many records were replayed.
     pub replayed: u64,
+    /// The last entry of the state that was saved last.
+    pub saved: u64,
+    /// How long what is not in it took to evaluate.
+    pub busy: Duration,
 }
 
 /// Brings an engine to where the journal ends. `current` is what the configuration says now: it is used where nothing else
@@ -40,6 +52,7 @@ pub fn recover(
     let (mut brain, mut lsn) = begin(reader, snapshots, current, seed, mark, metrics);
     let needed = snapshots.list().ok().and_then(|l| l.last().copied()).map_or(0, |oldest| oldest.min(lsn)) + 1;
     let mut replayed = 0;
+    let (mut saved, mut since) = (lsn, clock::monotonic());
     for entry in reader.entries(lsn + 1) {
         let entry = match entry {
             Ok(e) => e,
@@ -64,9 +77,17 @@ pub fn recover(
         if lsn > mark && !tales.is_empty() && out.send(Out::Tales { lsn, tales }).is_err() {
             break;
         }
+        if since.elapsed() >= SAVE_AFTER {
+            let named = brain.named(reader.size().first_lsn);
+            let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save() });
+            if out.send(Out::State(Save { state, named, saving: Arc::default() })).is_err() {
+                break;
+            }
+            (saved, since) = (lsn, clock::monotonic());
+        }
     }
     brain.mute(false);
-    Recovered { brain, lsn, needed, replayed }
+    Recovered { brain, lsn, needed, replayed, saved, busy: since.elapsed() }
 }
 
 /// The engine as of the newest state that can be used, and its entry; a fresh one where there is none. States that never can be

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const MAGIC: &[u8; 8] = b"VIGILDS2";
+const MAGIC: &[u8; 8] = b"VIGILDS3";
 /// Magic, entry, hash of the bundle, length of the state, checksum.
 const HEAD: usize = 8 + 8 + 32 + 8 + 8;
 /// Where the hash stands.

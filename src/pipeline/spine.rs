@@ -9,6 +9,7 @@ use super::own::Own;
 use super::record::{self, Record};
 use super::recover::{self, Recovered};
 use super::snapshot::Snapshots;
+use super::states::States;
 use super::{Inbox, Queue, lines};
 use crate::clock;
 use crate::config::Config;
@@ -156,10 +157,9 @@ impl Opened {
             out: outs,
             store: self.store.clone(),
             reader: reader.clone(),
-            keeper: keeper.clone(),
             durable: durable.clone(),
             queue: queue.clone(),
-            snapshots: self.snapshots.clone(),
+            states: States::start(self.snapshots.clone(), keeper.clone()).map_err(StartError::Thread)?,
             lines,
             store_full: store_full.clone(),
             stage: self.progress.stage("record"),
@@ -183,10 +183,9 @@ impl Opened {
         )?;
 
         let begin = clock::monotonic();
-        let Recovered { mut brain, lsn, needed, replayed } =
+        let Recovered { mut brain, lsn, needed, replayed, saved, busy } =
             recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
-        let busy = begin.elapsed();
-        tracing::info!(entries = lsn, replayed, seconds = busy.as_secs_f64(), "the engine is where the journal ends");
+        tracing::info!(entries = lsn, replayed, seconds = begin.elapsed().as_secs_f64(), "the engine is where the journal ends");
         keeper.hold(needed);
         brain.settle();
         let now = clock::now();
@@ -219,6 +218,7 @@ impl Opened {
             metrics: metrics.clone(),
             queue: queue.clone(),
             lsn,
+            saved,
             busy,
             saving: Arc::default(),
             journal_bytes: self.journal_bytes,
