@@ -2,7 +2,7 @@
 //! steady rate with 500 rules, and what it costs when idle.
 //!
 //! `VIGILD_BENCH_DIR` names the folder for the journal; without it a temporary one is used. `VIGILD_BENCH_MB` is how much is
-//! sent (512), `VIGILD_BENCH_RATE` the steady rate (20000).
+//! sent (512), `VIGILD_BENCH_RATE` the steady rate (20000). Arguments name the parts to run: `intake`, `steady`, `idle`.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -200,7 +200,15 @@ fn main() {
     let number = |name: &str, or: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
     let base = std::env::var("VIGILD_BENCH_DIR").map_or_else(|_| temporary.path().to_owned(), PathBuf::from);
     let folder = || tempfile::tempdir_in(&base).expect("a folder there");
-    intake(folder().path(), number("VIGILD_BENCH_MB", 512));
-    steady(folder().path(), number("VIGILD_BENCH_RATE", 20_000));
-    idle(folder().path());
+    let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|n| n == part);
+    if wanted("intake") {
+        intake(folder().path(), number("VIGILD_BENCH_MB", 512));
+    }
+    if wanted("steady") {
+        steady(folder().path(), number("VIGILD_BENCH_RATE", 20_000));
+    }
+    if wanted("idle") {
+        idle(folder().path());
+    }
 }

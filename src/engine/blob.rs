@@ -33,6 +33,15 @@ impl de::Visitor<'_> for Visitor {
     }
 }
 
+/// The same, of bytes that stay where they are.
+pub struct Stretch<'a>(pub &'a [u8]);
+
+impl Serialize for Stretch<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(self.0)
+    }
+}
+
 /// For a field.
 pub fn serialize<S: Serializer>(b: &Arc<[u8]>, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(b)
@@ -50,7 +59,7 @@ pub mod option {
     /// For such a field.
     pub fn serialize<S: Serializer>(b: &Option<Arc<[u8]>>, s: S) -> Result<S::Ok, S::Error> {
         match b {
-            Some(b) => s.serialize_some(&Blob(b.clone())),
+            Some(b) => s.serialize_some(&Stretch(b)),
             None => s.serialize_none(),
         }
     }

@@ -1,6 +1,6 @@
 //! An engine's whole state to bytes, see [`super::saved`]. The same state gives the same bytes.
 
-use super::blob::Blob;
+use super::blob::{Blob, Stretch};
 use super::early::{Told, Unit, UnitKey};
 use super::hit::{Hit, Payload};
 use super::saved::{Head, RuleHead, SavedTold, SavedUnit, put};
@@ -48,9 +48,9 @@ impl Engine {
         for (r, (rule, state)) in self.rules.rules.iter().zip(&self.states).enumerate() {
             let begin = to.len();
             put(to, &(state.groups.len() as u64));
-            state.groups.iter().for_each(|(k, t, g)| put(to, &(Blob(k.clone()), t, g)));
+            state.groups.iter().for_each(|(k, t, g)| put(to, &(Stretch(k), t, g)));
             put(to, &(state.quiets.len() as u64));
-            state.quiets.iter().for_each(|(k, t, q)| put(to, &(Blob(k.clone()), t, q)));
+            state.quiets.iter().for_each(|(k, t, q)| put(to, &(Stretch(k), t, q)));
             put(to, &state.storm);
             let moves = &mut metrics[r];
             moves.sort_unstable_by_key(|(n, _)| *n);

@@ -8,7 +8,7 @@ use super::lead::Lead;
 use super::own::Own;
 use super::record::Out;
 use super::snapshot::Snapshot;
-use super::states::Save;
+use super::states::{Save, Saving};
 use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// what retention may delete …
 const SAVE_BYTES: usize = 256 << 20;
 /// … or once entries have taken so long to evaluate, which a restart would take again …
-const SAVE_BUSY: Duration = Duration::from_secs(1);
+const SAVE_BUSY: Duration = Duration::from_secs(3);
 /// … but with so many times the time that saving takes between …
 const SHARE: u32 = 4;
 /// … or after so long.
@@ -94,7 +94,7 @@ pub struct Evaluate {
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
     /// Held by the state that is on its way to the disk: there is one at a time.
-    pub saving: Arc<()>,
+    pub saving: Saving,
     /// How large the journal becomes.
     pub journal_bytes: usize,
     /// Says that it moves.
@@ -254,7 +254,7 @@ impl Run {
         let s = &self.saved;
         let due =
             s.bytes >= SAVE_BYTES.min(self.e.journal_bytes / 8) || self.e.busy >= SAVE_BUSY.max(s.cost * SHARE) || s.when.elapsed() >= SAVE_AFTER;
-        if loads || due && Arc::strong_count(&self.e.saving) == 1 {
+        if loads || due && !self.e.saving.is_on() {
             let begin = clock::monotonic();
             self.save()?;
             self.saved.cost = begin.elapsed();
@@ -276,7 +276,8 @@ impl Run {
         }
         self.saved.at = self.e.lsn;
         let named = self.e.brain.named(self.e.reader.size().first_lsn);
-        let state = Box::new(Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state: self.e.brain.save() });
+        let state = self.e.brain.save(self.e.saving.room());
+        let state = Box::new(Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state });
         self.e.out.send(Out::State(Save { state, named, saving: self.e.saving.clone() })).map_err(|_| Gone)
     }
 }

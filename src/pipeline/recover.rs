@@ -11,7 +11,7 @@ use super::bundle::Loaded;
 use super::evaluate::waiting;
 use super::record::Out;
 use super::snapshot::{Snapshot, Snapshots};
-use super::states::Save;
+use super::states::{Save, Saving};
 use crate::clock;
 use crate::journal::{Reader, What};
 use crate::metrics::Metrics;
@@ -36,6 +36,8 @@ pub struct Recovered {
     pub saved: u64,
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
+    /// The room that states are written into.
+    pub saving: Saving,
 }
 
 /// Brings an engine to where the journal ends. `current` is what the configuration says now: it is used where nothing else
@@ -53,6 +55,7 @@ pub fn recover(
     let needed = snapshots.list().ok().and_then(|l| l.last().copied()).map_or(0, |oldest| oldest.min(lsn)) + 1;
     let mut replayed = 0;
     let (mut saved, mut since) = (lsn, clock::monotonic());
+    let saving = Saving::default();
     for entry in reader.entries(lsn + 1) {
         let entry = match entry {
             Ok(e) => e,
@@ -79,15 +82,15 @@ pub fn recover(
         }
         if since.elapsed() >= SAVE_AFTER {
             let named = brain.named(reader.size().first_lsn);
-            let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save() });
-            if out.send(Out::State(Save { state, named, saving: Arc::default() })).is_err() {
+            let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save(saving.room()) });
+            if out.send(Out::State(Save { state, named, saving: saving.clone() })).is_err() {
                 break;
             }
             (saved, since) = (lsn, clock::monotonic());
         }
     }
     brain.mute(false);
-    Recovered { brain, lsn, needed, replayed, saved, busy: since.elapsed() }
+    Recovered { brain, lsn, needed, replayed, saved, busy: since.elapsed(), saving }
 }
 
 /// The engine as of the newest state that can be used, and its entry; a fresh one where there is none. States that never can be

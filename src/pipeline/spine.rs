@@ -183,7 +183,7 @@ impl Opened {
         )?;
 
         let begin = clock::monotonic();
-        let Recovered { mut brain, lsn, needed, replayed, saved, busy } =
+        let Recovered { mut brain, lsn, needed, replayed, saved, busy, saving } =
             recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
         tracing::info!(entries = lsn, replayed, seconds = begin.elapsed().as_secs_f64(), "the engine is where the journal ends");
         keeper.hold(needed);
@@ -220,7 +220,7 @@ impl Opened {
             lsn,
             saved,
             busy,
-            saving: Arc::default(),
+            saving,
             journal_bytes: self.journal_bytes,
             stage: self.progress.stage("engine"),
         };

@@ -5,11 +5,33 @@ use crate::journal::Keeper;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// So many states wait at most; the engine has one on its way, and one more for each load of rules.
 const WAITING: usize = 1;
+
+/// Held by the engine's thread, and by each state that is on its way to the disk: there is one at a time, and its room is used
+/// again.
+#[derive(Clone, Default)]
+pub struct Saving(Arc<Mutex<Vec<u8>>>);
+
+impl Saving {
+    /// Whether a state is on its way.
+    pub fn is_on(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// The room of the state before, if it has come back.
+    pub fn room(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn give_back(self, mut room: Vec<u8>) {
+        room.clear();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
+    }
+}
 
 /// A state behind the store's mark, to be saved.
 pub struct Save {
@@ -18,7 +40,7 @@ pub struct Save {
     /// The bundles that the journal names.
     pub named: BTreeSet<[u8; 32]>,
     /// Let go of when it has been saved.
-    pub saving: Arc<()>,
+    pub saving: Saving,
 }
 
 /// The thread.
@@ -50,7 +72,7 @@ impl States {
 fn run(saves: &Receiver<Save>, snapshots: &Snapshots, keeper: &Keeper) {
     for Save { state, named, saving } in saves {
         save(snapshots, keeper, &state, named);
-        drop((state, saving));
+        saving.give_back(state.state);
     }
 }
 
