@@ -91,6 +91,8 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// The journal may be so far ahead of the engine.
     pub backlog_bytes: usize,
+    /// The engine's state is saved once entries have taken so long to evaluate, which a restart would take again.
+    pub replay: Duration,
     /// One HTTP body, before and after decompression.
     pub body_bytes: usize,
     /// All HTTP bodies in flight.
@@ -129,6 +131,7 @@ impl Default for Limits {
             record_bytes: 1 << 20,
             queue_bytes: 64 << 20,
             backlog_bytes: 256 << 20,
+            replay: Duration::from_secs(3),
             body_bytes: 16 << 20,
             bodies_bytes: 64 << 20,
             idempotency_keys: 100_000,
@@ -630,6 +633,7 @@ impl Reader {
                 "record_bytes",
                 "queue_bytes",
                 "backlog_bytes",
+                "replay",
                 "body_bytes",
                 "bodies_bytes",
                 "idempotency_keys",
@@ -650,6 +654,7 @@ impl Reader {
         self.size(t, "record_bytes", 1 << 10..(64 << 20) + 1, &mut l.record_bytes);
         self.size(t, "queue_bytes", 1 << 10..(16 << 30) + 1, &mut l.queue_bytes);
         self.size(t, "backlog_bytes", 1 << 10..(1 << 40) + 1, &mut l.backlog_bytes);
+        self.time(t, "replay", &mut l.replay);
         // An entry of the journal has an end.
         self.size(t, "body_bytes", 1 << 10..(48 << 20) + 1, &mut l.body_bytes);
         self.size(t, "bodies_bytes", 1 << 10..(16 << 30) + 1, &mut l.bodies_bytes);

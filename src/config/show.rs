@@ -104,6 +104,7 @@ impl Settings<'_> {
         self.put("record_bytes", size(l.record_bytes));
         self.put("queue_bytes", size(l.queue_bytes));
         self.put("backlog_bytes", size(l.backlog_bytes));
+        self.put("replay", time(l.replay));
         self.put("body_bytes", size(l.body_bytes));
         self.put("bodies_bytes", size(l.bodies_bytes));
         self.put("idempotency_keys", count(l.idempotency_keys));

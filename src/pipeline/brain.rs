@@ -46,6 +46,8 @@ pub struct Brain {
     counted: BTreeMap<&'static str, u64>,
     /// Whether alerts are counted: not those that had been told before a restart.
     muted: bool,
+    /// How large the last state was that was saved.
+    size: usize,
     metrics: Arc<Metrics>,
 }
 
@@ -74,6 +76,7 @@ impl Brain {
             left: Vec::new(),
             counted: BTreeMap::new(),
             muted: false,
+            size: 0,
             metrics,
         }
     }
@@ -97,11 +100,13 @@ impl Brain {
         self.loads.since(first)
     }
 
-    /// The whole state, into room that is there already: the engine stands still for it, and memory that has been used is had sooner.
-    pub fn save(&self, room: Vec<u8>) -> Vec<u8> {
+    /// The whole state. The engine stands still for it, so it is written once, into room that most likely does.
+    pub fn save(&mut self) -> Vec<u8> {
         let (known, loads) = (Cow::Borrowed(&self.known), Cow::Borrowed(&self.loads));
+        let room = Vec::with_capacity(self.size + self.size / 4);
         let mut to = postcard::to_extend(&Saved { known, fed: self.metrics.fed.save(), loads }, room).unwrap_or_default();
         self.worker.save_to(&mut to);
+        self.size = to.len();
         to
     }
 

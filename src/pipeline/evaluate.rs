@@ -7,8 +7,7 @@ use super::durable::Durable;
 use super::lead::Lead;
 use super::own::Own;
 use super::record::Out;
-use super::snapshot::Snapshot;
-use super::states::{Save, Saving};
+use super::states::Save;
 use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
@@ -25,10 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// After so many bytes of records the state is saved, or an eighth of a smaller journal: what lies before a saved state is
 /// what retention may delete …
 const SAVE_BYTES: usize = 256 << 20;
-/// … or once entries have taken so long to evaluate, which a restart would take again …
-const SAVE_BUSY: Duration = Duration::from_secs(3);
-/// … but with so many times the time that saving takes between …
-const SHARE: u32 = 4;
+/// … or once entries have taken as long to evaluate as a restart may take again, but with so many times the time that saving
+/// takes between …
+pub(super) const SHARE: u32 = 4;
 /// … or after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
 /// … or, while the disk is full, after so long.
@@ -94,9 +92,11 @@ pub struct Evaluate {
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
     /// Held by the state that is on its way to the disk: there is one at a time.
-    pub saving: Saving,
+    pub saving: Arc<()>,
     /// How large the journal becomes.
     pub journal_bytes: usize,
+    /// How much evaluation a restart may repeat.
+    pub replay: Duration,
     /// Says that it moves.
     pub stage: Stage,
 }
@@ -127,10 +127,6 @@ struct Run {
 pub fn run(e: Evaluate) {
     let saved = Saved { at: e.saved, when: clock::monotonic(), bytes: 0, cost: Duration::ZERO };
     let mut run = Run { e, saved, past: None, leaving: None };
-    // A long replay is not to come again.
-    if run.e.busy >= SAVE_BUSY && run.save().is_err() {
-        return;
-    }
     while let Ok(true) = run.step() {}
 }
 
@@ -253,8 +249,8 @@ impl Run {
         self.e.busy += begin.elapsed();
         let s = &self.saved;
         let due =
-            s.bytes >= SAVE_BYTES.min(self.e.journal_bytes / 8) || self.e.busy >= SAVE_BUSY.max(s.cost * SHARE) || s.when.elapsed() >= SAVE_AFTER;
-        if loads || due && !self.e.saving.is_on() {
+            s.bytes >= SAVE_BYTES.min(self.e.journal_bytes / 8) || self.e.busy >= self.e.replay.max(s.cost * SHARE) || s.when.elapsed() >= SAVE_AFTER;
+        if loads || due && Arc::strong_count(&self.e.saving) == 1 {
             let begin = clock::monotonic();
             self.save()?;
             self.saved.cost = begin.elapsed();
@@ -275,10 +271,9 @@ impl Run {
             return Ok(());
         }
         self.saved.at = self.e.lsn;
-        let named = self.e.brain.named(self.e.reader.size().first_lsn);
-        let state = self.e.brain.save(self.e.saving.room());
-        let state = Box::new(Snapshot { lsn: self.e.lsn, load: self.e.brain.loaded().hash, state });
-        self.e.out.send(Out::State(Save { state, named, saving: self.e.saving.clone() })).map_err(|_| Gone)
+        let first = self.e.reader.size().first_lsn;
+        let state = Save::of(&mut self.e.brain, self.e.lsn, first, &self.e.saving);
+        self.e.out.send(Out::State(state)).map_err(|_| Gone)
     }
 }
 

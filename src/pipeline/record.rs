@@ -103,14 +103,21 @@ pub fn run(r: Record) {
                 if !r.durable.wait(lsn) {
                     break;
                 }
-                match crash::around("commit", || r.store.commit(&Commit { mark: lsn, ..Commit::default() })) {
+                let goes_on = match crash::around("commit", || r.store.commit(&Commit { mark: lsn, ..Commit::default() })) {
                     Ok(_) => r.states.save(save),
-                    Err(e) => tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written"),
+                    Err(e) => {
+                        tracing::error!(error = %e, "the engine's state is not saved while the store cannot be written");
+                        r.states.pass(&save)
+                    }
+                };
+                if !goes_on {
+                    break;
                 }
             }
             Out::Stop => break,
         }
     }
+    r.stage.idle();
     r.lines.end();
     r.states.end();
 }

@@ -8,19 +8,16 @@
 
 use super::brain::Brain;
 use super::bundle::Loaded;
-use super::evaluate::waiting;
+use super::evaluate::{SHARE, waiting};
 use super::record::Out;
-use super::snapshot::{Snapshot, Snapshots};
-use super::states::{Save, Saving};
+use super::snapshot::Snapshots;
+use super::states::Save;
 use crate::clock;
 use crate::journal::{Reader, What};
 use crate::metrics::Metrics;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// After so long in a replay the state is saved.
-const SAVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The engine where the journal ends.
 pub struct Recovered {
@@ -36,26 +33,36 @@ pub struct Recovered {
     pub saved: u64,
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
-    /// The room that states are written into.
-    pub saving: Saving,
+    /// Held by the state that is on its way to the disk.
+    pub saving: Arc<()>,
 }
 
-/// Brings an engine to where the journal ends. `current` is what the configuration says now: it is used where nothing else
-/// has been in force yet, or what was cannot be read any more. `mark` is the store's.
-pub fn recover(
-    reader: &Reader,
-    snapshots: &Snapshots,
-    current: &Arc<Loaded>,
-    seed: u64,
-    mark: u64,
-    out: &Sender<Out>,
-    metrics: &Arc<Metrics>,
-) -> Recovered {
-    let (mut brain, mut lsn) = begin(reader, snapshots, current, seed, mark, metrics);
+/// What an engine is brought to the journal's end with.
+pub struct Recover<'a> {
+    /// The journal.
+    pub reader: &'a Reader,
+    /// Saved states.
+    pub snapshots: &'a Snapshots,
+    /// What the configuration says now: it is used where nothing else has been in force yet, or what was cannot be read any more.
+    pub current: &'a Arc<Loaded>,
+    /// The journal's seed.
+    pub seed: u64,
+    /// The store's mark.
+    pub mark: u64,
+    /// How much evaluation the next start may repeat.
+    pub replay: Duration,
+    /// All metrics.
+    pub metrics: &'a Arc<Metrics>,
+}
+
+/// Brings an engine to where the journal ends; what is to be told goes to `out`.
+pub fn recover(with: &Recover<'_>, out: &Sender<Out>) -> Recovered {
+    let Recover { reader, snapshots, current, mark, replay, metrics, .. } = *with;
+    let (mut brain, mut lsn) = begin(with);
     let needed = snapshots.list().ok().and_then(|l| l.last().copied()).map_or(0, |oldest| oldest.min(lsn)) + 1;
     let mut replayed = 0;
-    let (mut saved, mut since) = (lsn, clock::monotonic());
-    let saving = Saving::default();
+    let (mut saved, mut since, mut cost) = (lsn, clock::monotonic(), Duration::ZERO);
+    let saving = Arc::new(());
     for entry in reader.entries(lsn + 1) {
         let entry = match entry {
             Ok(e) => e,
@@ -80,13 +87,12 @@ pub fn recover(
         if lsn > mark && !tales.is_empty() && out.send(Out::Tales { lsn, tales }).is_err() {
             break;
         }
-        if since.elapsed() >= SAVE_AFTER {
-            let named = brain.named(reader.size().first_lsn);
-            let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save(saving.room()) });
-            if out.send(Out::State(Save { state, named, saving: saving.clone() })).is_err() {
+        if since.elapsed() >= replay.max(cost * SHARE) && Arc::strong_count(&saving) == 1 {
+            let begin = clock::monotonic();
+            if out.send(Out::State(Save::of(&mut brain, lsn, reader.size().first_lsn, &saving))).is_err() {
                 break;
             }
-            (saved, since) = (lsn, clock::monotonic());
+            (saved, since, cost) = (lsn, clock::monotonic(), begin.elapsed());
         }
     }
     brain.mute(false);
@@ -95,7 +101,8 @@ pub fn recover(
 
 /// The engine as of the newest state that can be used, and its entry; a fresh one where there is none. States that never can be
 /// used are let go of.
-fn begin(reader: &Reader, snapshots: &Snapshots, current: &Arc<Loaded>, seed: u64, mark: u64, metrics: &Arc<Metrics>) -> (Brain, u64) {
+fn begin(with: &Recover<'_>) -> (Brain, u64) {
+    let Recover { reader, snapshots, mark, .. } = *with;
     let (last, whole) = (reader.last(), reader.size().first_lsn <= 1);
     let states = snapshots.list().unwrap_or_else(|e| {
         tracing::error!(error = %e, "the saved states cannot be listed");
@@ -108,7 +115,7 @@ fn begin(reader: &Reader, snapshots: &Snapshots, current: &Arc<Loaded>, seed: u6
             tracing::error!(lsn, mark, "the store lacks what it had when this state was saved: alerts are made again from the journal");
             continue;
         } else {
-            match restore(snapshots, lsn, current, seed, metrics) {
+            match restore(with, lsn) {
                 Ok(brain) => {
                     if lsn > mark {
                         tracing::error!(lsn, mark, "the store lacks what it had when this state was saved, and the journal no longer has it all");
@@ -126,13 +133,13 @@ fn begin(reader: &Reader, snapshots: &Snapshots, current: &Arc<Loaded>, seed: u6
     if !whole {
         tracing::error!("without a saved state windows begin where the journal does");
     }
-    (Brain::new(current.clone(), seed, metrics.clone()), 0)
+    (Brain::new(with.current.clone(), with.seed, with.metrics.clone()), 0)
 }
 
 /// The engine as of one state.
-fn restore(snapshots: &Snapshots, lsn: u64, current: &Arc<Loaded>, seed: u64, metrics: &Arc<Metrics>) -> Result<Brain, String> {
-    let state = snapshots.read(lsn)?;
-    let mut brain = Brain::new(in_force(snapshots, &state.load, current), seed, metrics.clone());
+fn restore(with: &Recover<'_>, lsn: u64) -> Result<Brain, String> {
+    let state = with.snapshots.read(lsn)?;
+    let mut brain = Brain::new(in_force(with.snapshots, &state.load, with.current), with.seed, with.metrics.clone());
     brain.restore(&state.state)?;
     Ok(brain)
 }

@@ -7,7 +7,7 @@ use super::intake::{self, Intake};
 use super::lead::{Ahead, Lead};
 use super::own::Own;
 use super::record::{self, Record};
-use super::recover::{self, Recovered};
+use super::recover::{self, Recover, Recovered};
 use super::snapshot::Snapshots;
 use super::states::States;
 use super::{Inbox, Queue, lines};
@@ -82,6 +82,7 @@ pub struct Opened {
     journal_bytes: usize,
     queue_bytes: usize,
     backlog_bytes: usize,
+    replay: Duration,
 }
 
 /// The running stages.
@@ -122,6 +123,7 @@ pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Prog
         journal_bytes: config.journal.max_bytes,
         queue_bytes: config.limits.queue_bytes,
         backlog_bytes: config.limits.backlog_bytes,
+        replay: config.limits.replay,
     })
 }
 
@@ -182,9 +184,17 @@ impl Opened {
             }),
         )?;
 
+        let with = Recover {
+            reader: &reader,
+            snapshots: &self.snapshots,
+            current: &current,
+            seed: self.journal.seed(),
+            mark,
+            replay: self.replay,
+            metrics: &metrics,
+        };
         let begin = clock::monotonic();
-        let Recovered { mut brain, lsn, needed, replayed, saved, busy, saving } =
-            recover::recover(&reader, &self.snapshots, &current, self.journal.seed(), mark, &out, &metrics);
+        let Recovered { mut brain, lsn, needed, replayed, saved, busy, saving } = recover::recover(&with, &out);
         tracing::info!(entries = lsn, replayed, seconds = begin.elapsed().as_secs_f64(), "the engine is where the journal ends");
         keeper.hold(needed);
         brain.settle();
@@ -222,6 +232,7 @@ impl Opened {
             busy,
             saving,
             journal_bytes: self.journal_bytes,
+            replay: self.replay,
             stage: self.progress.stage("engine"),
         };
         let intake = Intake {

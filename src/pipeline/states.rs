@@ -1,51 +1,46 @@
 //! The thread that saves the engine's states: packing and writing one takes longer than an alert may wait for.
 
+use super::brain::Brain;
 use super::snapshot::{Snapshot, Snapshots};
 use crate::journal::Keeper;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// So many states wait at most; the engine has one on its way, and one more for each load of rules.
 const WAITING: usize = 1;
-
-/// Held by the engine's thread, and by each state that is on its way to the disk: there is one at a time, and its room is used
-/// again.
-#[derive(Clone, Default)]
-pub struct Saving(Arc<Mutex<Vec<u8>>>);
-
-impl Saving {
-    /// Whether a state is on its way.
-    pub fn is_on(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
-    }
-
-    /// The room of the state before, if it has come back.
-    pub fn room(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn give_back(self, mut room: Vec<u8>) {
-        room.clear();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
-    }
-}
 
 /// A state behind the store's mark, to be saved.
 pub struct Save {
     /// The state.
     pub state: Box<Snapshot>,
     /// The bundles that the journal names.
-    pub named: BTreeSet<[u8; 32]>,
+    named: BTreeSet<[u8; 32]>,
     /// Let go of when it has been saved.
-    pub saving: Saving,
+    _saving: Arc<()>,
+}
+
+impl Save {
+    /// The state as of an entry, in a journal that begins with entry `first`.
+    pub fn of(brain: &mut Brain, lsn: u64, first: u64, saving: &Arc<()>) -> Save {
+        let named = brain.named(first);
+        let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save() });
+        Save { state, named, _saving: saving.clone() }
+    }
+}
+
+/// What the thread is told, in the order of the journal.
+enum Told {
+    Save(Save),
+    /// The state under this bundle, which is not to be saved.
+    Passed([u8; 32]),
 }
 
 /// The thread.
 pub struct States {
-    to: Sender<Save>,
+    to: Sender<Told>,
     thread: JoinHandle<()>,
 }
 
@@ -57,9 +52,14 @@ impl States {
         Ok(States { to, thread })
     }
 
-    /// Hands a state on; waits while others do. Once the thread is gone nothing is saved any more, and it has said why.
-    pub fn save(&self, s: Save) {
-        let _ = self.to.send(s);
+    /// Hands a state on; waits while others do. `false` once the thread is gone.
+    pub fn save(&self, s: Save) -> bool {
+        self.to.send(Told::Save(s)).is_ok()
+    }
+
+    /// Says that a state is not to be saved. `false` once the thread is gone.
+    pub fn pass(&self, s: &Save) -> bool {
+        self.to.send(Told::Passed(s.state.load)).is_ok()
     }
 
     /// Waits until all that was handed on is saved.
@@ -69,18 +69,21 @@ impl States {
     }
 }
 
-fn run(saves: &Receiver<Save>, snapshots: &Snapshots, keeper: &Keeper) {
-    for Save { state, named, saving } in saves {
-        save(snapshots, keeper, &state, named);
-        saving.give_back(state.state);
+fn run(told: &Receiver<Told>, snapshots: &Snapshots, keeper: &Keeper) {
+    for t in told {
+        match t {
+            Told::Save(s) => save(snapshots, keeper, s),
+            Told::Passed(load) => snapshots.has_come(&load),
+        }
     }
 }
 
 /// Saves a state; what lies before the older one of the two that are kept may go from the journal, and bundles that nobody names
 /// any more may go too.
-fn save(snapshots: &Snapshots, keeper: &Keeper, s: &Snapshot, named: BTreeSet<[u8; 32]>) {
-    snapshots.has_come(&s.load);
-    match snapshots.write(s) {
+fn save(snapshots: &Snapshots, keeper: &Keeper, s: Save) {
+    // Not before the states ahead of it are saved: what they let go of must not be this one's bundle.
+    snapshots.has_come(&s.state.load);
+    match snapshots.write(&s.state) {
         // While there is one state alone, the journal must do for it.
         Ok(oldest) => keeper.hold(oldest.map_or(1, |o| o + 1)),
         Err(e) => {
@@ -88,7 +91,7 @@ fn save(snapshots: &Snapshots, keeper: &Keeper, s: &Snapshot, named: BTreeSet<[u
             return;
         }
     }
-    if let Err(e) = snapshots.tidy(named) {
+    if let Err(e) = snapshots.tidy(s.named) {
         tracing::warn!(error = %e, "rules and settings that nobody needs any more cannot be deleted; they stay until the next state is saved");
     }
 }

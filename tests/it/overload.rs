@@ -70,7 +70,7 @@ fn three_times_the_load_loses_datagrams_alone_and_counts_each() {
     assert_eq!(e.metric("vigild_records_dropped_total", &[]), queue + kernel, "nobody else lost anything");
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it lives");
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()).expect("a size");
-    // The unit allows 900 MiB.
+    // Most of it is what waits, 200 000 matches at most, 2.2 KiB each where each has told an alert that is not final.
     assert!(peak < 500 << 10, "{peak} KiB");
     let connections = sent.clone();
     sent.insert("udp".to_owned(), datagrams);

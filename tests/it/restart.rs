@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use vigild::r#gen::{Form, sample};
 
 /// Records that match no rule, so that the journal has several segments.
 fn filler(round: u64) -> String {
@@ -180,6 +181,39 @@ fn whatever_is_missing_or_damaged_at_a_restart_no_alert_is_lost_or_told_twice() 
         assert_eq!(ids(&e, "&rule=each"), want_each, "{}: once more", c.name);
         kill::stop(&mut daemon);
     }
+}
+
+/// Requests of a journal whose replay takes seconds.
+const LONG: u64 = 8;
+
+#[test]
+fn after_a_kill_in_a_long_replay_the_next_one_is_shorter() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let e = Estate::with(dir.path(), &data, "[limits]\nreplay = \"20ms\"\n", 1);
+    let alerting: String = (0..40).map(|n| kill::record("http1", n) + "\n").collect();
+    let mut daemon = start(&e);
+    round(&e, 0, &alerting);
+    for seed in 0..LONG {
+        assert_eq!(e.ask("POST", "/api/v1/ingest/suricata", "", &sample(Form::Suricata, 5000, seed)).expect("an answer").0, 200);
+    }
+    settled(&e, 40, false);
+    e.wait("all is evaluated", || e.metric("vigild_engine_entry", &[]) == e.metric("vigild_journal_entry", &[]));
+    let told = ids(&e, "&rule=each");
+    kill::kill(&mut daemon);
+    fs::remove_dir_all(data.join("snapshots")).expect("removed");
+    let mut daemon = e.start_with("VIGILD_FAIL", None);
+    let saved = || files(&data.join("snapshots")).iter().any(|f| f.extension().is_some_and(|x| x == "state"));
+    e.wait("a state is saved", || data.join("snapshots").is_dir() && saved());
+    assert!(!e.is_ready(), "it is in the middle of it");
+    kill::kill(&mut daemon);
+    fs::remove_file(dir.path().join("daemon.log")).expect("a log");
+    let mut daemon = start(&e);
+    let said = e.said();
+    let replayed = said.split("replayed=").nth(1).and_then(|s| s.split_whitespace().next()?.parse::<u64>().ok()).expect("it says how many");
+    assert!(replayed > 0 && replayed < 12_000 + 5000 * LONG, "{said}");
+    assert_eq!(ids(&e, "&rule=each"), told);
+    kill::stop(&mut daemon);
 }
 
 #[test]
