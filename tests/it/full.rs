@@ -2,13 +2,13 @@
 //! stored, what is stored is alerted on all the same, and everything goes on by itself when there is room again.
 
 use super::kill::{self, Estate};
-use super::process::is_left_out;
+use super::process::{Process, is_left_out};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -59,16 +59,6 @@ impl Drop for Small {
     }
 }
 
-/// A daemon that is killed when its test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn settings(max: &str, reserve: &str, udp: SocketAddr) -> String {
     format!(
         "[[source]]\nname = \"udp\"\nkind = \"syslog\"\nlisten = \"{udp}\"\ntransport = [\"udp\"]\nformat = \"fail2ban\"\nlateness = \"1s\"\n\
@@ -89,14 +79,14 @@ pub fn noise(bytes: usize, seed: u64) -> String {
     text
 }
 
-fn begin(more: &str) -> Option<(tempfile::TempDir, Small, Estate, Running)> {
+fn begin(more: &str) -> Option<(tempfile::TempDir, Small, Estate, Process)> {
     if is_left_out("full") {
         return None;
     }
     let dir = tempfile::tempdir().expect("a folder");
     let small = Small::mount(&dir.path().join("small"));
     let e = Estate::with(dir.path(), &small.0.join("data"), more, 20);
-    let daemon = Running(e.start_with("VIGILD_FAIL", None));
+    let daemon = e.start_with("VIGILD_FAIL", None);
     e.wait("it is ready", || e.is_ready());
     Some((dir, small, e, daemon))
 }
@@ -109,7 +99,7 @@ fn on_a_full_disk_retention_gives_way_before_anything_is_refused() {
     for i in 0..30 {
         assert_eq!(e.post(&format!("noise-{i}"), &noise(1 << 20, i)), 200, "request {i}, {} bytes free", small.free());
     }
-    kill::stop(&mut daemon.0);
+    kill::stop(&mut daemon);
     let names = fs::read_dir(e.data.join("journal")).expect("a folder").map(|f| f.expect("a file").file_name().into_string().expect("UTF-8"));
     let first = names.filter_map(|n| n.split_once('.')?.0.parse::<u64>().ok()).min();
     assert!(first.is_some_and(|f| f > 1), "the oldest segments have gone: {first:?}");
@@ -132,7 +122,7 @@ fn what_is_stored_is_alerted_on_from_the_reserve() {
     e.wait("records are taken again", || e.post("healed", &(kill::record("healed", 0) + "\n")) == 200);
     e.wait("it is alerted on", || kill::alerts(&e, "&rule=each").len() == 3001);
     assert!(fs::metadata(small.0.join("data/store.reserve")).is_ok_and(|m| m.len() == 12 * MIB), "the reserve is taken again");
-    kill::stop(&mut daemon.0);
+    kill::stop(&mut daemon);
 }
 
 #[test]
@@ -143,11 +133,11 @@ fn a_daemon_that_is_killed_on_a_full_disk_comes_up_on_it() {
     assert_eq!(e.post("before", &body), 200);
     small.fill(0);
     e.wait("it is full", || e.post("full", &(kill::record("full", 0) + "\n")) == 507);
-    kill::kill(&mut daemon.0);
+    kill::kill(&mut daemon);
     small.fill(0);
-    let child = std::cell::RefCell::new(Running(e.start_with("VIGILD_FAIL", None)));
+    let child = std::cell::RefCell::new(e.start_with("VIGILD_FAIL", None));
     e.wait("it is ready", || {
-        assert!(child.borrow_mut().0.try_wait().expect("a child").is_none(), "it does not come up\n{}", e.said());
+        assert!(child.borrow_mut().try_wait().expect("a child").is_none(), "it does not come up\n{}", e.said());
         e.is_ready()
     });
     e.wait("what is stored is alerted on", || kill::alerts(&e, "&rule=each").len() == 200);
@@ -155,7 +145,7 @@ fn a_daemon_that_is_killed_on_a_full_disk_comes_up_on_it() {
     small.empty();
     e.wait("records are taken again", || e.post("healed", &(kill::record("healed", 0) + "\n")) == 200);
     e.wait("they are alerted on", || kill::alerts(&e, "&rule=each").len() == 201);
-    kill::stop(&mut child.borrow_mut().0);
+    kill::stop(&mut child.borrow_mut());
 }
 
 #[test]
@@ -205,7 +195,7 @@ fn a_disk_filled_and_freed_again_and_again_loses_nothing_that_was_acknowledged()
         assert_eq!((e.acknowledged.load(Ordering::Relaxed), stored()), (acknowledged, there), "nothing is taken");
         e.wait("what is stored is alerted on", || kill::alerts(&e, "&rule=each").len() as u64 == there);
         assert!(e.is_ready());
-        assert!(daemon.0.try_wait().expect("a child").is_none(), "it lives");
+        assert!(daemon.try_wait().expect("a child").is_none(), "it lives");
         small.empty();
         e.wait("it goes on by itself", || e.acknowledged.load(Ordering::Relaxed) > acknowledged);
     }
@@ -221,7 +211,7 @@ fn a_disk_filled_and_freed_again_and_again_loses_nothing_that_was_acknowledged()
     let connections = sent.clone();
     sent.insert("udp".to_owned(), datagrams);
     let fail = |what: &str| what.to_owned();
-    let judged = kill::judge(&e, &mut daemon.0, &accepted, &whole, &sent, &fail);
+    let judged = kill::judge(&e, &mut daemon, &accepted, &whole, &sent, &fail);
     let all = kill::dump(&e);
     let of = |jail: &str| all.values().filter(|r| kill::number(r).is_some_and(|n| n.0 == jail)).count() as u64;
     assert_eq!(of("udp"), udp, "what was counted as stored is stored");

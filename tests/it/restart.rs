@@ -22,7 +22,7 @@ fn round(e: &Estate, n: u64, alerting: &str) {
     assert_eq!(e.post(&format!("round-{n}"), alerting), 200);
 }
 
-fn start(e: &Estate) -> std::process::Child {
+fn start(e: &Estate) -> crate::process::Process {
     let daemon = e.start_with("VIGILD_FAIL", None);
     e.wait("it is ready", || e.is_ready());
     daemon

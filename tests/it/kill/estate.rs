@@ -1,5 +1,6 @@
 //! A daemon's folder, configuration and ports, and how it is started, asked and ended.
 
+use crate::process::Process;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -86,13 +87,13 @@ impl Estate {
     }
 
     /// Starts it with a variable in its environment, if it has a value.
-    pub fn start_with(&self, name: &str, value: Option<&str>) -> Child {
+    pub fn start_with(&self, name: &str, value: Option<&str>) -> Process {
         let variable = value.map(|v| (name, v));
         self.start(variable.as_slice())
     }
 
     /// Starts it with these in its environment.
-    pub fn start(&self, variables: &[(&str, &str)]) -> Child {
+    pub fn start(&self, variables: &[(&str, &str)]) -> Process {
         let log = OpenOptions::new().create(true).append(true).open(self.dir.join("daemon.log")).expect("a file");
         let mut c = Command::new(env!("CARGO_BIN_EXE_vigild"));
         c.arg("run").arg("--config").arg(self.dir.join("vigild.toml")).arg("--data").arg(&self.data);
@@ -101,7 +102,7 @@ impl Estate {
             c.env_remove(name);
         }
         c.envs(variables.iter().copied());
-        c.spawn().expect("it starts")
+        c.spawn().expect("it starts").into()
     }
 
     pub fn on(&self) -> bool {

@@ -5,10 +5,10 @@
 
 use super::estate::{Estate, kill};
 use super::senders::Dice;
+use crate::process::Process;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// Named moments: before or after the Nth file operation or transaction of a kind the daemon ends as if it had been killed.
@@ -37,7 +37,7 @@ const JOINS: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Run {
-    pub daemon: Child,
+    pub daemon: Process,
     /// The kind of moment at which it ends by itself, if it does.
     point: Option<&'static str>,
     /// The file that says from when on the moment is counted, if it is not from the start.
@@ -112,13 +112,5 @@ impl Run {
         }
         kill(&mut self.daemon);
         Ended { point: self.point.filter(|_| by_itself.is_some()), reading: self.reads(e) }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        // A campaign that fails leaves nothing behind.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
     }
 }
