@@ -300,6 +300,11 @@ impl Inbox {
 }
 
 impl Inbox {
+    /// Whether the disk is full, as those who send have been told.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// Says to those who send whether the disk is full.
     pub fn set_full(&self, yes: bool) {
         self.full.store(yes, Ordering::Relaxed);

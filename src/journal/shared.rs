@@ -137,6 +137,13 @@ impl Shared {
         self.options.max_age.zip(newest).is_some_and(|(age, t)| latest != i64::MIN && latest.saturating_sub(t.0) > age.0)
     }
 
+    /// Whether the oldest segment stays for no other reason than that entries from it on are still needed.
+    pub fn waits(&self) -> bool {
+        let all = self.segments();
+        let left = all.iter().skip(1).map(|s| s.stored()).sum::<u64>();
+        all.get(1).is_some_and(|second| second.first.lsn > self.held.load(Ordering::Acquire) && left >= self.options.floor_bytes)
+    }
+
     /// Deletes the oldest segment, if it may go. Each removal is durable before the next, so that what is left has no hole.
     pub fn delete_oldest(&self) -> io::Result<bool> {
         let _keeping = self.keep();

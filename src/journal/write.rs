@@ -323,6 +323,11 @@ impl Journal {
         self.settle()
     }
 
+    /// Whether there would be room if entries that are still needed no longer were.
+    pub fn may_give_way(&self) -> bool {
+        self.shared.waits()
+    }
+
     /// Makes the newest segment durable.
     fn settle(&mut self) -> io::Result<()> {
         if self.written == 0 {

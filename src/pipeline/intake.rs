@@ -31,6 +31,10 @@ const MESSAGES: usize = 4096;
 const PIECE: usize = 1 << 20;
 /// How often what waits for room on the disk is tried again, and what cannot be made durable.
 const AGAIN: Duration = Duration::from_millis(200);
+/// When a disk becomes full, so long it is waited for the engine to let go of the oldest segment before anything is refused …
+const GIVE_WAY: Duration = Duration::from_secs(2);
+/// … looking so often.
+const GIVES: Duration = Duration::from_millis(20);
 /// How often it is looked whether the engine has caught up.
 const CATCH: Duration = Duration::from_millis(5);
 /// Entries that nobody waits for become durable after so long at the latest.
@@ -320,8 +324,19 @@ fn write(s: &mut Intake, items: Vec<Item>, answers: &mut Vec<Answer>) -> Result<
     if s.store_full.load(Ordering::Relaxed) {
         return refused(items);
     }
-    let places: Vec<_> = items.iter().map(|i| s.journal.append(&i.what)).collect();
-    if let Err(e) = s.journal.write() {
+    let begin = clock::monotonic();
+    let (places, done) = loop {
+        let places: Vec<_> = items.iter().map(|i| s.journal.append(&i.what)).collect();
+        let done = s.journal.write();
+        // Retention gives way first. Once something has been refused, what comes next does not wait again.
+        let again = matches!(done, Err(WriteError::Full)) && !s.inbox.is_full() && s.journal.may_give_way() && begin.elapsed() < GIVE_WAY;
+        if !again {
+            break (places, done);
+        }
+        s.stage.beat();
+        std::thread::park_timeout(GIVES);
+    };
+    if let Err(e) = done {
         match e {
             WriteError::Full => tracing::debug!("the disk is full"),
             WriteError::Io(e) => tracing::error!(error = %e, "the journal cannot be written; what can wait does"),
