@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use crate::engine::{Restored, StateError};
+pub use crate::engine::{Both, Parts, Restored, Saved, StateError, Work};
 
 /// The lateness allowed to input that is read from a file or given to `replay` and `test`.
 pub const FILE_LATENESS: Span = Span::seconds(5);
@@ -183,18 +183,17 @@ impl Worker {
 
     /// The whole state: what a worker that is restored from it makes of the same records is the same, byte for byte.
     pub fn save(&self) -> Vec<u8> {
-        let mut to = Vec::new();
-        self.save_to(&mut to);
-        to
+        self.save_behind(Vec::new(), Parts::default(), &engine::in_turn).whole()
     }
 
-    /// Appends the whole state.
-    pub fn save_to(&self, to: &mut Vec<u8>) {
-        let begin = engine::open(to);
+    /// The same behind what stands there already. `room` is taken for the rules' parts; `both` does the two, and what comes out does not
+    /// depend on how.
+    pub fn save_behind(&self, before: Vec<u8>, room: Parts, both: Both<'_>) -> Saved {
+        let mut to = Saved::open(before);
         let streams = self.streams.iter().map(|(n, id)| (n.clone(), *id)).collect();
-        engine::put(to, &Own { seq: self.seq, time: self.row.last, streams, last: self.last.clone() });
-        self.engine.save(to);
-        engine::seal(to, begin);
+        engine::put(to.to(), &Own { seq: self.seq, time: self.row.last, streams, last: self.last.clone() });
+        to.add(self.engine.save(room, both));
+        to
     }
 
     /// Puts saved state in place of this worker's. A rule that is there under the same id with the same meaning goes on with

@@ -30,8 +30,10 @@ mod tell;
 mod window;
 
 pub use restore::Restored;
+pub use save::{Both, Work, in_turn};
 pub use saved::StateError;
-pub(crate) use saved::{Reader, open, put, seal};
+pub use saved::{Parts, Saved};
+pub(crate) use saved::{Reader, put};
 pub use stream::{Arrival, StreamId};
 
 use crate::alert::{self, Alert, Step};

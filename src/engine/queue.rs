@@ -56,8 +56,10 @@ impl Queue {
     /// All that wait, in their order.
     pub fn sorted(&self) -> Vec<&Waiting> {
         let mut all: Vec<&Waiting> = self.line.iter().chain(self.heap.iter().map(|Reverse(w)| w)).collect();
-        // Most come in order, and this sort takes a stretch in order as it is.
-        all.sort();
+        if !self.heap.is_empty() {
+            // Most come in order, and this sort takes a stretch in order as it is.
+            all.sort();
+        }
         all
     }
 

@@ -40,19 +40,61 @@ pub enum StateError {
     Damaged(&'static str),
 }
 
-/// Begins saved state; what is appended goes into it until [`seal`], which is told where it begins.
-pub(crate) fn open(to: &mut Vec<u8>) -> usize {
-    let begin = to.len();
-    to.extend_from_slice(MAGIC);
-    to.extend_from_slice(&VERSION.to_le_bytes());
-    to.extend_from_slice(&[0; 16]);
-    begin
+/// The rules' parts of a saved state: stretches of bytes, one behind the other.
+pub type Parts = [Vec<u8>; 2];
+
+/// Saved state, in pieces that follow each other. It is whole when it has been sealed, for which the engine need not stand still.
+pub struct Saved {
+    /// What goes before the rules' parts, from `begin` on.
+    first: Vec<u8>,
+    begin: usize,
+    parts: Parts,
 }
 
-/// Ends saved state that began there.
-pub(crate) fn seal(to: &mut [u8], begin: usize) {
-    let sum = xxhash_rust::xxh3::xxh3_128(&to[begin + FRAME..]);
-    to[begin + FRAME - 16..begin + FRAME].copy_from_slice(&sum.to_le_bytes());
+impl Saved {
+    /// Begins behind what stands there already. What is appended goes in, see [`Saved::to`].
+    pub(crate) fn open(mut first: Vec<u8>) -> Saved {
+        let begin = first.len();
+        first.extend_from_slice(MAGIC);
+        first.extend_from_slice(&VERSION.to_le_bytes());
+        first.extend_from_slice(&[0; 16]);
+        Saved { first, begin, parts: Parts::default() }
+    }
+
+    /// Where values are appended.
+    pub(crate) fn to(&mut self) -> &mut Vec<u8> {
+        &mut self.first
+    }
+
+    /// Appends an engine's state.
+    pub(crate) fn add(&mut self, (mut head, parts): (Vec<u8>, Parts)) {
+        self.first.append(&mut head);
+        self.parts = parts;
+    }
+
+    /// The pieces, with the checksum in its place.
+    pub fn seal(&mut self) -> [&[u8]; 3] {
+        let mut h = xxhash_rust::xxh3::Xxh3::new();
+        let body = self.begin + FRAME;
+        for piece in [&self.first[body..], &self.parts[0], &self.parts[1]] {
+            h.update(piece);
+        }
+        self.first[body - 16..body].copy_from_slice(&h.digest128().to_le_bytes());
+        [&self.first, &self.parts[0], &self.parts[1]]
+    }
+
+    /// All of it, sealed.
+    pub fn whole(mut self) -> Vec<u8> {
+        self.seal().concat()
+    }
+
+    /// The room of the parts, for the next state.
+    pub fn room(self) -> Parts {
+        self.parts.map(|mut p| {
+            p.clear();
+            p
+        })
+    }
 }
 
 /// Appends a value.

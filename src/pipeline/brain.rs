@@ -9,11 +9,11 @@ use crate::event::Timestamp;
 use crate::journal::{Damage, Entry, Reader, Records, What};
 use crate::metrics::Metrics;
 use crate::parse::{Context, Format};
-use crate::worker::{Origin, Row, Worker};
+use crate::worker::{Origin, Parts, Row, Saved, Work, Worker};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What became of an entry.
 #[derive(Default)]
@@ -46,14 +46,25 @@ pub struct Brain {
     counted: BTreeMap<&'static str, u64>,
     /// Whether alerts are counted: not those that had been told before a restart.
     muted: bool,
-    /// How large the last state was that was saved.
-    size: usize,
     metrics: Arc<Metrics>,
+}
+
+/// Does two pieces of work on two threads, or on this one where there is no other.
+fn at_once(a: Work<'_>, b: Work<'_>) {
+    let b = Mutex::new(Some(b));
+    let other = || b.lock().unwrap_or_else(PoisonError::into_inner).take().map(|b| b());
+    std::thread::scope(|s| {
+        let spawned = std::thread::Builder::new().name("vigild-save".into()).spawn_scoped(s, other);
+        a();
+        if spawned.is_err() {
+            other();
+        }
+    });
 }
 
 /// What is kept of a brain through a restart, beside the worker's state, which follows it.
 #[derive(Serialize, Deserialize)]
-struct Saved<'a> {
+struct Own<'a> {
     known: Cow<'a, Known>,
     #[serde(with = "serde_bytes")]
     fed: Vec<u8>,
@@ -76,7 +87,6 @@ impl Brain {
             left: Vec::new(),
             counted: BTreeMap::new(),
             muted: false,
-            size: 0,
             metrics,
         }
     }
@@ -100,19 +110,16 @@ impl Brain {
         self.loads.since(first)
     }
 
-    /// The whole state. The engine stands still for it, so it is written once, into room that most likely does.
-    pub fn save(&mut self) -> Vec<u8> {
+    /// The whole state. The engine stands still for it: `room` is best that of a state before, since the system clears what is new.
+    pub fn save(&mut self, room: Parts) -> Saved {
         let (known, loads) = (Cow::Borrowed(&self.known), Cow::Borrowed(&self.loads));
-        let room = Vec::with_capacity(self.size + self.size / 4);
-        let mut to = postcard::to_extend(&Saved { known, fed: self.metrics.fed.save(), loads }, room).unwrap_or_default();
-        self.worker.save_to(&mut to);
-        self.size = to.len();
-        to
+        let own = postcard::to_allocvec(&Own { known, fed: self.metrics.fed.save(), loads }).unwrap_or_default();
+        self.worker.save_behind(own, room, &at_once)
     }
 
     /// Puts a saved state into a fresh brain: one of the same bundle or, where that cannot be had any more, of another.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
-        let (saved, worker): (Saved<'_>, _) = postcard::take_from_bytes(state).map_err(|e| e.to_string())?;
+        let (saved, worker): (Own<'_>, _) = postcard::take_from_bytes(state).map_err(|e| e.to_string())?;
         self.left = self.worker.restore(worker).map_err(|e| e.to_string())?.left_open;
         (self.known, self.loads) = (saved.known.into_owned(), saved.loads.into_owned());
         self.metrics.fed.restore(&saved.fed);

@@ -7,7 +7,7 @@ use super::durable::Durable;
 use super::lead::Lead;
 use super::own::Own;
 use super::record::Out;
-use super::states::Save;
+use super::states::{Save, Saving};
 use super::tell::Tale;
 use super::{Queue, Source, Stream};
 use crate::clock;
@@ -92,7 +92,7 @@ pub struct Evaluate {
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
     /// Held by the state that is on its way to the disk: there is one at a time.
-    pub saving: Arc<()>,
+    pub saving: Arc<Saving>,
     /// How large the journal becomes.
     pub journal_bytes: usize,
     /// How much evaluation a restart may repeat.

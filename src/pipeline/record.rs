@@ -95,7 +95,7 @@ pub fn run(r: Record) {
                 }
             }
             Out::State(save) => {
-                let lsn = save.state.lsn;
+                let lsn = save.lsn;
                 if r.durable.get() < lsn {
                     r.queue.sync();
                 }

@@ -11,7 +11,7 @@ use super::bundle::Loaded;
 use super::evaluate::{SHARE, waiting};
 use super::record::Out;
 use super::snapshot::Snapshots;
-use super::states::Save;
+use super::states::{Save, Saving};
 use crate::clock;
 use crate::journal::{Reader, What};
 use crate::metrics::Metrics;
@@ -34,7 +34,7 @@ pub struct Recovered {
     /// How long what is not in it took to evaluate.
     pub busy: Duration,
     /// Held by the state that is on its way to the disk.
-    pub saving: Arc<()>,
+    pub saving: Arc<Saving>,
 }
 
 /// What an engine is brought to the journal's end with.
@@ -62,7 +62,7 @@ pub fn recover(with: &Recover<'_>, out: &Sender<Out>) -> Recovered {
     let needed = snapshots.list().ok().and_then(|l| l.last().copied()).map_or(0, |oldest| oldest.min(lsn)) + 1;
     let mut replayed = 0;
     let (mut saved, mut since, mut cost) = (lsn, clock::monotonic(), Duration::ZERO);
-    let saving = Arc::new(());
+    let saving = Arc::<Saving>::default();
     for entry in reader.entries(lsn + 1) {
         let entry = match entry {
             Ok(e) => e,

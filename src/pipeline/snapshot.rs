@@ -7,7 +7,7 @@
 use super::bundle::Bundle;
 use crate::disk::{Disk, DiskFile};
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +20,8 @@ const LOAD_AT: usize = 8 + 8;
 const KEPT: usize = 2;
 /// A state is never longer.
 const MAX_STATE: u64 = 4 << 30;
+/// How hard zstd tries: a state is written again and again.
+const LEVEL: i32 = 1;
 
 /// The engine's state as of an entry.
 pub struct Snapshot {
@@ -66,17 +68,24 @@ impl Snapshots {
         Ok(all)
     }
 
-    /// Saves a state and lets go of older ones; the entry of the oldest that is kept, if there are as many as are to be kept.
-    pub fn write(&self, s: &Snapshot) -> io::Result<Option<u64>> {
-        let packed = zstd::bulk::compress(&s.state, 1)?;
-        let mut bytes = Vec::with_capacity(HEAD + packed.len());
+    /// Saves the state as of an entry, under the bundle that was in force, from pieces that follow each other, and lets go of older
+    /// ones; the entry of the oldest that is kept, if there are as many as are to be kept.
+    pub fn write(&self, lsn: u64, load: &[u8; 32], pieces: &[&[u8]]) -> io::Result<Option<u64>> {
+        let len = pieces.iter().map(|p| p.len() as u64).sum::<u64>();
+        let mut bytes = Vec::with_capacity(HEAD);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&s.lsn.to_le_bytes());
-        bytes.extend_from_slice(&s.load);
-        bytes.extend_from_slice(&(s.state.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&checksum(self.seed, &bytes, &packed).to_le_bytes());
-        bytes.extend_from_slice(&packed);
-        self.put(&self.states, &format!("{:020}.state", s.lsn), &bytes)?;
+        bytes.extend_from_slice(&lsn.to_le_bytes());
+        bytes.extend_from_slice(load);
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        let mut packer = zstd::Encoder::new(bytes, LEVEL)?;
+        packer.set_pledged_src_size(Some(len))?;
+        pieces.iter().try_for_each(|p| packer.write_all(p))?;
+        let mut bytes = packer.finish()?;
+        let (head, packed) = bytes.split_at_mut(HEAD);
+        let (head, sum) = head.split_at_mut(HEAD - 8);
+        sum.copy_from_slice(&checksum(self.seed, head, packed).to_le_bytes());
+        self.put(&self.states, &format!("{lsn:020}.state"), &bytes)?;
         let all = self.list()?;
         for lsn in all.iter().skip(KEPT) {
             self.disk.remove(&self.states.join(format!("{lsn:020}.state")))?;
@@ -248,7 +257,7 @@ mod tests {
     fn save(s: &Snapshots, lsn: u64, n: u64, named: &[u64]) -> io::Result<()> {
         let load = bundle(n).hash();
         s.has_come(&load);
-        s.write(&Snapshot { lsn, load, state: vec![1, 2, 3] })?;
+        s.write(lsn, &load, &[&[1], &[2, 3]])?;
         s.tidy(named.iter().map(|n| bundle(*n).hash()).collect())
     }
 
@@ -329,7 +338,8 @@ mod tests {
             }
             let s = open(&disk.crash(&mut dice));
             for lsn in s.list().expect("a list") {
-                let load = s.read(lsn).expect("a state").load;
+                let Snapshot { load, state, .. } = s.read(lsn).expect("a state");
+                assert_eq!(state, [1, 2, 3]);
                 assert!(s.bundle(&load).is_ok(), "seed {seed}: the state of {lsn} has no bundle");
             }
             let there = there(&s);

@@ -1,12 +1,13 @@
 //! The thread that saves the engine's states: packing and writing one takes longer than an alert may wait for.
 
 use super::brain::Brain;
-use super::snapshot::{Snapshot, Snapshots};
+use super::snapshot::Snapshots;
 use crate::journal::Keeper;
+use crate::worker::{Parts, Saved};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// So many states wait at most; the engine has one on its way, and one more for each load of rules.
@@ -14,20 +15,37 @@ const WAITING: usize = 1;
 
 /// A state behind the store's mark, to be saved.
 pub struct Save {
+    /// The last entry in it.
+    pub lsn: u64,
+    /// The bundle that was in force.
+    load: [u8; 32],
     /// The state.
-    pub state: Box<Snapshot>,
+    state: Saved,
     /// The bundles that the journal names.
     named: BTreeSet<[u8; 32]>,
     /// Let go of when it has been saved.
-    _saving: Arc<()>,
+    saving: Arc<Saving>,
 }
 
 impl Save {
     /// The state as of an entry, in a journal that begins with entry `first`.
-    pub fn of(brain: &mut Brain, lsn: u64, first: u64, saving: &Arc<()>) -> Save {
+    pub fn of(brain: &mut Brain, lsn: u64, first: u64, saving: &Arc<Saving>) -> Save {
         let named = brain.named(first);
-        let state = Box::new(Snapshot { lsn, load: brain.loaded().hash, state: brain.save() });
-        Save { state, named, _saving: saving.clone() }
+        Save { lsn, load: brain.loaded().hash, state: brain.save(saving.take()), named, saving: saving.clone() }
+    }
+}
+
+/// Shared by the states that are on their way: the room of one that has been saved is for the next.
+#[derive(Default)]
+pub struct Saving(Mutex<Parts>);
+
+impl Saving {
+    fn take(&self) -> Parts {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn give(&self, room: Parts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
     }
 }
 
@@ -59,7 +77,7 @@ impl States {
 
     /// Says that a state is not to be saved. `false` once the thread is gone.
     pub fn pass(&self, s: &Save) -> bool {
-        self.to.send(Told::Passed(s.state.load)).is_ok()
+        self.to.send(Told::Passed(s.load)).is_ok()
     }
 
     /// Waits until all that was handed on is saved.
@@ -80,10 +98,12 @@ fn run(told: &Receiver<Told>, snapshots: &Snapshots, keeper: &Keeper) {
 
 /// Saves a state; what lies before the older one of the two that are kept may go from the journal, and bundles that nobody names
 /// any more may go too.
-fn save(snapshots: &Snapshots, keeper: &Keeper, s: Save) {
+fn save(snapshots: &Snapshots, keeper: &Keeper, mut s: Save) {
     // Not before the states ahead of it are saved: what they let go of must not be this one's bundle.
-    snapshots.has_come(&s.state.load);
-    match snapshots.write(&s.state) {
+    snapshots.has_come(&s.load);
+    let written = snapshots.write(s.lsn, &s.load, &s.state.seal());
+    s.saving.give(s.state.room());
+    match written {
         // While there is one state alone, the journal must do for it.
         Ok(oldest) => keeper.hold(oldest.map_or(1, |o| o + 1)),
         Err(e) => {

@@ -9,7 +9,7 @@ use vigild::engine::{Options, Output};
 use vigild::event::{Batch, Schema, Timestamp};
 use vigild::parse::{Context, Estate, Format, declared};
 use vigild::rule::{RuleSet, load};
-use vigild::worker::{FILE_LATENESS, Origin, Restored, StateError, Worker};
+use vigild::worker::{FILE_LATENESS, Origin, Parts, Restored, StateError, Worker};
 
 /// Beside those of the random streams: a metric of events and one of alerts, and alerts without a key.
 const MORE: &str = r#"
@@ -129,6 +129,13 @@ fn told(rules: &Arc<RuleSet>, ops: &[Op], options: Options, cuts: &[usize]) -> (
     for (i, op) in ops.iter().enumerate() {
         if cuts.contains(&i) {
             let saved = w.save();
+            let by_two = w.save_behind(b"before".to_vec(), Parts::default(), &|a, b| {
+                std::thread::scope(|s| {
+                    s.spawn(b);
+                    a();
+                });
+            });
+            assert!(by_two.whole() == [b"before", &saved[..]].concat(), "two threads write the same, from what was written before");
             // The seed of hashes is the caller's, and shows nowhere.
             let mut next = worker(rules, Options { seed: i as u64, ..options });
             let r = next.restore(&saved).expect("what was saved is read");
