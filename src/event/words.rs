@@ -1,128 +1,156 @@
-//! The words of a text, as text search and the index see them: both read them here, so that they agree.
-//!
-//! A word is a maximal run of letters and digits (`char::is_alphanumeric`) and `_`, in lower case by the simple mapping of
-//! Unicode, one character for one. Bytes that are no UTF-8 separate words.
+//! Words of a text: maximal runs of letters, digits and `_`, compared in lower case. The index and the evaluator find the same ones.
 
-use std::ops::ControlFlow;
-use std::ops::Range;
+/// What a byte is by itself: no part of a word, part of one, or the beginning of a character that has to be looked at.
+const KIND: [u8; 256] = {
+    let mut t = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let c = i as u8;
+        t[i] = if c.is_ascii_alphanumeric() || c == b'_' { 1 } else { (c >= 0x80) as u8 * 2 };
+        i += 1;
+    }
+    t
+};
+
+/// The words of a text, as they stand in it.
+pub fn words(text: &[u8]) -> Words<'_> {
+    Words { text, at: 0 }
+}
+
+/// See [`words`].
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Words<'_> {
+    /// Where the words that have not been given yet begin to be looked for; right behind the last one.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The length of what stands here as part of a word; 0 if it is none, and how far to go on then.
+    fn part(&self, at: usize) -> (usize, usize) {
+        match self.text.get(at) {
+            None => (0, 0),
+            Some(&c) => match KIND[usize::from(c)] {
+                0 => (0, 1),
+                1 => (1, 1),
+                _ => {
+                    character(&self.text[at..]).map_or((0, 1), |c| if c.is_alphanumeric() { (c.len_utf8(), c.len_utf8()) } else { (0, c.len_utf8()) })
+                }
+            },
+        }
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            match self.part(self.at) {
+                (0, 0) => return None,
+                (0, n) => self.at += n,
+                _ => break,
+            }
+        }
+        let from = self.at;
+        loop {
+            match self.part(self.at) {
+                (0, _) => break,
+                (n, _) => self.at += n,
+            }
+        }
+        self.text.get(from..self.at)
+    }
+}
+
+/// The character at the front; `None` where the bytes are none.
+fn character(b: &[u8]) -> Option<char> {
+    let front = &b[..b.len().min(4)];
+    let good = match std::str::from_utf8(front) {
+        Ok(s) => s,
+        Err(e) => std::str::from_utf8(&front[..e.valid_up_to()]).unwrap_or_default(),
+    };
+    good.chars().next()
+}
 
 /// A character in lower case, one for one (the simple mapping of Unicode).
 pub fn lower(c: char) -> char {
     if c.is_ascii() { c.to_ascii_lowercase() } else { c.to_lowercase().next().unwrap_or(c) }
 }
 
-/// The character at the front and its length in bytes; none where there is no UTF-8, which is one byte long.
-fn first(b: &[u8]) -> (Option<char>, usize) {
-    let front = &b[..b.len().min(4)];
-    let good = match std::str::from_utf8(front) {
-        Ok(s) => s,
-        Err(e) => std::str::from_utf8(&front[..e.valid_up_to()]).unwrap_or_default(),
-    };
-    good.chars().next().map_or((None, 1), |c| (Some(c), c.len_utf8()))
-}
-
-/// How long the piece of a word at the front is; 0 where none begins.
-#[inline]
-fn piece(b: &[u8]) -> usize {
-    match b.first() {
-        None => 0,
-        Some(c) if c.is_ascii() => usize::from(c.is_ascii_alphanumeric() || *c == b'_'),
-        Some(_) => match first(b) {
-            (Some(c), n) if c.is_alphanumeric() => n,
-            _ => 0,
-        },
-    }
-}
-
-/// Where the words of a text stand, in order.
-pub fn spans(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < text.len() && piece(&text[at..]) == 0 {
-            at += if text[at].is_ascii() { 1 } else { first(&text[at..]).1 };
-        }
-        let start = at;
-        while at < text.len() {
-            match piece(&text[at..]) {
-                0 => break,
-                n => at += n,
+/// Appends a text in lower case, character by character; bytes that are no character stay as they are. `true` if that changed it.
+pub fn fold(text: &[u8], to: &mut Vec<u8>) -> bool {
+    let from = to.len();
+    if text.is_ascii() {
+        to.extend_from_slice(text);
+        to[from..].make_ascii_lowercase();
+    } else {
+        let (mut at, mut utf8) = (0, [0; 4]);
+        while let Some(&first) = text.get(at) {
+            match character(&text[at..]) {
+                Some(c) => {
+                    to.extend_from_slice(lower(c).encode_utf8(&mut utf8).as_bytes());
+                    at += c.len_utf8();
+                }
+                None => {
+                    to.push(first);
+                    at += 1;
+                }
             }
         }
-        (at > start).then_some(start..at)
-    })
-}
-
-/// Puts a word in lower case into `out`, which is cleared first.
-pub fn fold(word: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    if word.is_ascii() {
-        out.extend(word.iter().map(u8::to_ascii_lowercase));
-        return;
     }
-    for chunk in word.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            out.extend_from_slice(lower(c).encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
-}
-
-/// Calls `each` with the words of a text in order, in lower case, until it breaks. `buffer` is reused: nothing is
-/// allocated once it has grown, and a word that is in lower case already is not copied.
-pub fn each<B>(text: &[u8], buffer: &mut Vec<u8>, mut each: impl FnMut(&[u8]) -> ControlFlow<B>) -> ControlFlow<B> {
-    for span in spans(text) {
-        let word = &text[span];
-        if word.iter().all(|c| c.is_ascii() && !c.is_ascii_uppercase()) {
-            each(word)?;
-        } else {
-            fold(word, buffer);
-            each(buffer)?;
-        }
-    }
-    ControlFlow::Continue(())
-}
-
-/// The words of a text in order, in lower case.
-pub fn list(text: &[u8]) -> Vec<String> {
-    let (mut all, mut buffer) = (Vec::new(), Vec::new());
-    let _ = each::<()>(text, &mut buffer, |w| {
-        all.push(String::from_utf8_lossy(w).into_owned());
-        ControlFlow::Continue(())
-    });
-    all
+    to[from..] != *text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn a_word_is_a_run_of_letters_digits_and_underscores() {
-        for (text, want) in [
-            ("", ""),
-            (" \t.,-", ""),
-            ("SQL injection", "sql injection"),
-            ("sql-injection,SQL_Injection/42", "sql injection sql_injection 42"),
-            ("user=root;id=7", "user root id 7"),
-            ("Über straße ΣΑΣ İx", "über straße σασ ix"),
-            ("日本語 ٣٤ \u{212a}elvin", "日本語 ٣٤ kelvin"),
-            ("a\u{301}b", "a b"),
-            ("x\u{1f600}y", "x y"),
-        ] {
-            assert_eq!(list(text.as_bytes()).join(" "), want, "{text}");
-        }
-        assert_eq!(list(b"ab\xffcd \xc3"), ["ab", "cd"], "what is no UTF-8 separates");
+    fn folded(text: &str) -> Vec<String> {
+        words(text.as_bytes())
+            .map(|w| {
+                let mut to = Vec::new();
+                fold(w, &mut to);
+                String::from_utf8(to).expect("text")
+            })
+            .collect()
     }
 
-    proptest::proptest! {
+    #[test]
+    fn words_are_runs_of_letters_digits_and_underscores() {
+        for (text, want) in [
+            ("", vec![]),
+            (" -- ", vec![]),
+            ("Failed password for root", vec!["failed", "password", "for", "root"]),
+            ("{\"src_ip\":\"10.0.0.1\"}", vec!["src_ip", "10", "0", "0", "1"]),
+            ("Überfall: ÄÖÜ-x 東京 ", vec!["überfall", "äöü", "x", "東京"]),
+            ("a\u{2014}b", vec!["a", "b"]),
+        ] {
+            assert_eq!(folded(text), want, "{text}");
+        }
+    }
+
+    proptest! {
         #[test]
-        fn words_are_those_that_splitting_by_characters_gives(text in "[a-zA-Z0-9_ .é\u{212a}ΣİẞДж日\u{1f600}\u{301}-]{0,40}") {
-            let naive: Vec<String> = text
-                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .filter(|w| !w.is_empty())
-                .map(|w| w.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect())
-                .collect();
-            assert_eq!(list(text.as_bytes()), naive);
-            assert!(spans(text.as_bytes()).all(|s| text.get(s).is_some()));
+        fn they_are_those_of_a_plain_split(text in "\\PC{0,60}") {
+            let plain: Vec<String> = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(|w| w.chars().map(lower).collect()).collect();
+            prop_assert_eq!(folded(&text), plain);
+        }
+
+        #[test]
+        fn any_bytes_have_words_that_lie_in_them(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut all = words(&bytes);
+            let mut end = 0;
+            while let Some(w) = all.next() {
+                prop_assert!(!w.is_empty() && all.at() - w.len() >= end);
+                prop_assert_eq!(&bytes[all.at() - w.len()..all.at()], w);
+                end = all.at();
+            }
         }
     }
 }
