@@ -242,6 +242,16 @@ impl Reader {
 
     /// The bytes of the record that stands there; `None` if its segment has been deleted.
     pub fn read(&self, at: Address) -> io::Result<Option<Vec<u8>>> {
+        self.frame(at, |_, body| wire::record(body, at.record).map(<[u8]>::to_vec))
+    }
+
+    /// The whole entry of the record that stands there; `None` if its segment has been deleted.
+    pub fn entry(&self, at: Address) -> io::Result<Option<Entry>> {
+        self.frame(at, |head, body| Some(Entry { lsn: head.lsn, seq: head.seq, what: wire::get(body).filter(|w| wire::count(w) == head.count)? }))
+    }
+
+    /// What `f` makes of the head and the body of the frame that stands there; `None` if its segment has been deleted.
+    fn frame<T>(&self, at: Address, f: impl FnOnce(&Head, &[u8]) -> Option<T>) -> io::Result<Option<T>> {
         let all = self.shared.segments();
         let Ok(i) = all.binary_search_by_key(&at.segment, |s| s.first.lsn) else { return Ok(None) };
         let Some(s) = all.get(i) else { return Ok(None) };
@@ -258,7 +268,7 @@ impl Reader {
             piece = fetch(head.size())?;
         }
         let body = piece.bytes.get(inside(&piece)..).and_then(|b| head.body(b, s.home.id)).ok_or_else(damaged)?;
-        wire::record(body, at.record).map(|r| Some(r.to_vec())).ok_or_else(damaged)
+        f(&head, body).map(Some).ok_or_else(damaged)
     }
 
     /// The walk that came to a record's entry, the entry's offset, and which of its records it is.
