@@ -1,5 +1,6 @@
 //! One test of one field, ready to be asked: its literals sorted into sets, its patterns compiled.
 
+pub(super) use crate::event::words::lower;
 use crate::event::{Event, Layout, Value};
 use crate::rule::{Compare, Literal, Op, Order, Place, Test};
 use foldhash::fast::FixedState;
@@ -304,11 +305,6 @@ fn literal(l: &Literal) -> Value<'_> {
         Literal::Ip(ip) => Value::Ip(crate::event::fold(*ip)),
         Literal::Time(t) => Value::Time(*t),
     }
-}
-
-/// A character in lower case, one for one (the simple mapping of Unicode).
-pub(super) fn lower(c: char) -> char {
-    if c.is_ascii() { c.to_ascii_lowercase() } else { c.to_lowercase().next().unwrap_or(c) }
 }
 
 /// A character at the front and its length in bytes; a byte that begins none is a character of its own, beyond Unicode.
