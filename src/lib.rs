@@ -22,6 +22,7 @@ pub mod daemon;
 pub mod demo;
 pub mod disk;
 pub mod r#gen;
+pub mod index;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;
