@@ -167,7 +167,7 @@ impl Builder {
                 seen.unsure.insert(doc);
             }
         }
-        let text = event.get(field::MESSAGE).str().unwrap_or(r.raw);
+        let text = event.get(field::MESSAGE).str().or(event.get(field::EVENT_ORIGINAL).str()).unwrap_or(r.raw);
         if !look(row, text, common) {
             self.wordy.insert(doc);
         }

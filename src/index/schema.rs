@@ -92,7 +92,7 @@ impl Plan {
         let own = compile::fields(rules).into_iter().chain(engine::fields(rules)).chain(asked.iter().copied());
         let table = (0..field::TABLE.len() as u16).map(Field).filter(|f| !LEFT_OUT.contains(f));
         let indexed: BTreeSet<Field> = table.chain(own.filter(|f| usize::from(f.0) >= field::TABLE.len())).collect();
-        let also = [field::MESSAGE, field::TIMESTAMP];
+        let also = [field::MESSAGE, field::EVENT_ORIGINAL, field::TIMESTAMP];
         let layout = Layout::of(&rules.schema, enrich::closed(indexed.iter().copied().chain(also).collect()));
         let name = |f: &Field| rules.schema.name(*f);
         let columns = indexed.iter().filter_map(|f| Some(Column { slot: layout.slot(*f)?, prefix: super::term::prefix(name(f)) })).collect();
