@@ -120,6 +120,29 @@ impl SourceMetrics {
     }
 }
 
+/// What is shown of the index.
+#[derive(Clone, Debug, Default)]
+pub struct IndexMetrics {
+    /// Entries of the journal that are in no slice and not on their way into one.
+    pub lag_entries: Gauge,
+    /// Seconds since the arrival of the last record that is, if there are others.
+    pub lag_seconds: Gauge<f64, AtomicU64>,
+    /// Slices.
+    pub slices: Gauge,
+    /// Documents in them.
+    pub docs: Gauge,
+    /// Bytes of them on disk.
+    pub bytes: Gauge,
+    /// Slices that were built.
+    pub built: Counter,
+    /// Slices that became part of another.
+    pub merged: Counter,
+    /// Slices that could not be used and were put aside.
+    pub damaged: Counter,
+    /// Slices that were removed for want of room.
+    pub removed: Counter,
+}
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -180,6 +203,8 @@ pub struct Metrics {
     pub alerts_lost: Counter,
     /// Copies of evidence that were not kept: too many, too large, or no room on the disk.
     pub evidence_lost: Counter,
+    /// The index.
+    pub index: IndexMetrics,
     /// What rules feed.
     pub fed: Arc<Fed>,
 }
@@ -252,6 +277,17 @@ impl Default for Metrics {
                 "Alert lines that will not be written, since too many waited; the alerts are in the store",
             ),
             evidence_lost: add(&mut r, "vigild_evidence_lost", "Copies of evidence not kept: too many, too large, or no room on the disk"),
+            index: IndexMetrics {
+                lag_entries: add(&mut r, "vigild_index_lag_entries", "Entries of the journal that are not indexed yet"),
+                lag_seconds: add(&mut r, "vigild_index_lag_seconds", "Time since the last indexed record arrived, while others wait"),
+                slices: add(&mut r, "vigild_index_slices", "Slices of the index"),
+                docs: add(&mut r, "vigild_index_documents", "Records that are indexed"),
+                bytes: add(&mut r, "vigild_index_bytes", "Bytes of the index on disk"),
+                built: add(&mut r, "vigild_index_slices_built", "Slices built from the journal"),
+                merged: add(&mut r, "vigild_index_slices_merged", "Slices that became part of a larger one"),
+                damaged: add(&mut r, "vigild_index_slices_damaged", "Slices put aside since they are not what was written; they are built again"),
+                removed: add(&mut r, "vigild_index_slices_removed", "Slices removed since the index or the disk was full"),
+            },
             fed: fed.clone(),
             registry: Registry::default(),
         };

@@ -270,6 +270,7 @@ mod tests {
             metrics,
             missing: Arc::new(Missing::default()),
             store: Arc::new(store),
+            index: Arc::new(crate::index::Index::look(std::path::Path::new("/there/is/none"), 1).expect("an empty one")),
             http: Way::new(Arc::new(source)),
             hooks: BTreeMap::new(),
             formats: BTreeMap::new(),

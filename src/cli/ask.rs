@@ -33,10 +33,7 @@ impl Target {
     /// or something else answers.
     pub fn ask(&self, method: &str, path: &str, patience: Duration) -> Result<String, Failure> {
         let addr = self.addr()?;
-        let service = Path::new("/var/lib/vigild");
-        let data = self.data.clone().or_else(|| service.is_dir().then(|| service.to_owned())).or_else(config::data_dir);
-        let data = data.ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))?;
-        let file = data.join(api::token::FILE);
+        let file = self.folder()?.join(api::token::FILE);
         let token = std::fs::read_to_string(&file).map_err(|e| Failure::file(&file, &e))?;
         let header = format!("Authorization: Bearer {}\r\n", token.trim());
         let answer = exchange(addr, method, path, &header, patience).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
@@ -51,6 +48,13 @@ impl Target {
             422 => Err(Failure::Wrong(detail())),
             _ => Err(Failure::Unreachable(format!("the daemon on {addr} does not do it: {}", detail()))),
         }
+    }
+
+    /// The data directory.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        let service = Path::new("/var/lib/vigild");
+        let data = self.data.clone().or_else(|| service.is_dir().then(|| service.to_owned())).or_else(config::data_dir);
+        data.ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))
     }
 
     fn addr(&self) -> Result<SocketAddr, Failure> {

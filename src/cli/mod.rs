@@ -8,6 +8,7 @@ pub mod connect;
 pub mod demo;
 pub mod r#gen;
 pub mod health;
+pub mod index;
 pub mod init;
 pub mod inputs;
 pub mod journal;

@@ -72,6 +72,8 @@ pub struct Config {
     pub state: State,
     /// What is kept of what came in.
     pub journal: Journal,
+    /// What is indexed of it.
+    pub index: Index,
     /// What is kept of alerts.
     pub store: Store,
     /// Where alerts go; `None` is stdout.
@@ -181,6 +183,21 @@ impl Default for Journal {
     }
 }
 
+/// What is indexed of what came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Bytes on disk at most.
+    pub max_bytes: usize,
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index { enabled: true, max_bytes: 3 << 30 }
+    }
+}
+
 impl Journal {
     /// What the journal is opened with, but for the free space that depends on the file system.
     pub fn options(&self, limits: &Limits) -> journal::Options {
@@ -251,6 +268,7 @@ impl Default for Config {
             limits: Limits::default(),
             state: State { budget: 128 << 20, keys_per_rule: 100_000, waiting: 200_000 },
             journal: Journal::default(),
+            index: Index::default(),
             store: Store::default(),
             alerts: None,
             provisional: true,
@@ -529,7 +547,7 @@ impl Reader {
         self.keys(
             root,
             "the configuration",
-            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts", "run"],
+            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "alerts", "run"],
         );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
@@ -563,6 +581,11 @@ impl Reader {
         }
         if let Some(t) = self.table(root, "journal") {
             self.journal(t, &mut c.journal);
+        }
+        if let Some(t) = self.table(root, "index") {
+            self.keys(t, "`[index]`", &["enabled", "max_bytes"]);
+            c.index.enabled = self.bool(t, "enabled").unwrap_or(true);
+            self.size(t, "max_bytes", 4 << 20..(1 << 50) + 1, &mut c.index.max_bytes);
         }
         if let Some(t) = self.table(root, "store") {
             self.keys(t, "`[store]`", &["max_alerts", "max_age", "reserve"]);
@@ -731,6 +754,9 @@ mod tests {
             idle = "5m"
             [state]
             budget = "64MiB"
+            [index]
+            enabled = false
+            max_bytes = "1GiB"
             [alerts]
             file = "/var/log/vigild/alerts.json"
             "#,
@@ -743,6 +769,7 @@ mod tests {
         assert_eq!(c.sources[1].lateness, Span::seconds(10));
         assert_eq!((c.limits.record_bytes, c.limits.queue_bytes, c.limits.idle), (4096, 1 << 20, Duration::from_secs(300)));
         assert_eq!(c.state.budget, 64 << 20);
+        assert_eq!(c.index, Index { enabled: false, max_bytes: 1 << 30 });
     }
 
     #[test]

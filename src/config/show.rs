@@ -47,6 +47,9 @@ pub fn settings(c: &Config) -> Vec<Setting> {
     s.maybe("max_age", c.journal.max_age.map(time));
     s.maybe("min_free", c.journal.min_free.map(size));
     s.put("segment_bytes", size(c.journal.segment_bytes));
+    s.within("index");
+    s.put("enabled", c.index.enabled.into());
+    s.put("max_bytes", size(c.index.max_bytes));
     s.within("store");
     s.put("max_alerts", count(c.store.max_alerts));
     s.put("max_age", time(c.store.max_age));

@@ -149,7 +149,7 @@ async fn daemon(
         None => {}
     }
     let token = api::token::open(data)?;
-    let opened = spine::open(data, &config, metrics.clone(), &progress)?;
+    let opened = spine::open(data, &config, &loaded, metrics.clone(), &progress)?;
     let to = lines::open(config.alerts.as_deref()).map_err(|source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source })?;
 
     let (stop, stopping) = watch::channel(false);
@@ -166,6 +166,7 @@ async fn daemon(
             metrics: metrics.clone(),
             missing: missing.clone(),
             store: opened.store.clone(),
+            index: opened.index.clone(),
             door: Door::new(intake.clone(), metrics.clone()),
             http: Way::new(source),
             hooks,

@@ -127,6 +127,7 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[http]", old.http != new.http),
         ("[limits]", old.limits != new.limits),
         ("[journal]", old.journal != new.journal),
+        ("[index]", old.index != new.index),
         ("[store]", old.store != new.store),
         ("[alerts] file", old.alerts != new.alerts),
         ("[run]", old.user != new.user),

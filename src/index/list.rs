@@ -218,7 +218,11 @@ impl Index {
     }
 
     /// Removes all slices, so that everything is built again.
+    /// An error of kind [`io::ErrorKind::ReadOnlyFilesystem`] says that nothing may be changed.
     pub fn clear(&self) -> io::Result<usize> {
+        if self.only_read {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         self.set_floor(0)?;
         self.remove(|_| true)
     }

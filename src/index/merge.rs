@@ -21,7 +21,7 @@ pub const FACTOR: usize = 8;
 /// A slice gets no larger by merging than so many documents; one that has half of it is left alone.
 pub const MATURE: u32 = 4_000_000;
 /// Slices of fewer documents count as of one size.
-const SMALL: u32 = 20_000;
+const SMALL: u32 = 12_500;
 
 /// Which neighbours of these, in order, to make one of next: the smallest first. Two that do not touch are no neighbours.
 pub fn pick(all: &[Manifest]) -> Option<Range<usize>> {

@@ -20,7 +20,11 @@ fn copy(from: &Path, to: &Path) {
     for e in fs::read_dir(from).expect("a folder") {
         let e = e.expect("an entry");
         let to = to.join(e.file_name());
-        if e.path().is_dir() { copy(&e.path(), &to) } else { drop(fs::copy(e.path(), to).expect("copied")) }
+        if e.path().is_dir() {
+            copy(&e.path(), &to);
+        } else {
+            fs::copy(e.path(), to).expect("copied");
+        }
     }
 }
 
