@@ -26,6 +26,7 @@ pub mod index;
 pub mod journal;
 pub mod metrics;
 pub mod pipeline;
+pub mod search;
 pub mod service;
 pub mod source;
 pub mod store;

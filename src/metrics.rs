@@ -195,6 +195,7 @@ pub struct Metrics {
     /// Matches that wait for the watermark.
     pub waiting: Gauge,
     limited: Family<Labels, Counter>,
+    searches: Family<Labels, Counter>,
     /// Matches of alerts that are forgotten.
     pub updates_lost: Counter,
     /// Bytes of alert lines on their way from the engine to where they are written.
@@ -269,6 +270,7 @@ impl Default for Metrics {
             state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
             waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),
             limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
+            searches: add(&mut r, "vigild_searches", "Searches, by what became of them"),
             updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
             alerts_lost: add(
@@ -339,6 +341,11 @@ impl Metrics {
     /// Counts matches that met a limit.
     pub fn limited(&self, limit: &'static str, n: u64) {
         self.limited.get_or_create(&vec![("limit", limit.to_owned())]).inc_by(n);
+    }
+
+    /// Counts a search: `complete`, `incomplete`, `time`, `records` or `memory` where that limit cut it, `stopped`, `wrong`, `refused`.
+    pub fn search(&self, outcome: &'static str) {
+        self.searches.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
     }
 
     /// Counts an answer.

@@ -13,6 +13,7 @@ mod hooks;
 mod index;
 mod ingest;
 mod operate;
+pub mod search;
 pub mod token;
 mod trouble;
 
@@ -104,6 +105,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// All sources.
     pub sources: Sources,
+    /// What searches are answered from.
+    pub searches: search::Searches,
     /// Takes requests to reload.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -184,6 +187,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/v1/reload", post(operate::reload))
         .route("/api/v1/index/verify", post(index::verify))
         .route("/api/v1/index/rebuild", post(index::rebuild))
+        .route("/api/v1/search", get(search::search))
+        .route("/api/v1/histogram", get(search::histogram))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/hooks/{name}", post(hooks::post))

@@ -76,6 +76,8 @@ pub struct Config {
     pub index: Index,
     /// What is kept of alerts.
     pub store: Store,
+    /// Bounds of searches.
+    pub search: Search,
     /// Where alerts go; `None` is stdout.
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
@@ -249,6 +251,25 @@ impl Default for Store {
     }
 }
 
+/// What one search may take, and how many may run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// How long it takes.
+    pub time: Duration,
+    /// Memory that its answer is made in.
+    pub memory: usize,
+    /// Records of the journal that it reads beside the index.
+    pub records: usize,
+    /// Searches at once.
+    pub at_once: usize,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search { time: Duration::from_secs(10), memory: 64 << 20, records: 2_000_000, at_once: 2 }
+    }
+}
+
 /// The default port of syslog, on loopback.
 pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
 /// The default address of HTTP.
@@ -270,6 +291,7 @@ impl Default for Config {
             journal: Journal::default(),
             index: Index::default(),
             store: Store::default(),
+            search: Search::default(),
             alerts: None,
             provisional: true,
             user: None,
@@ -547,7 +569,7 @@ impl Reader {
         self.keys(
             root,
             "the configuration",
-            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "alerts", "run"],
+            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "search", "alerts", "run"],
         );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
@@ -592,6 +614,13 @@ impl Reader {
             self.size(t, "max_alerts", 1000..100_000_001, &mut c.store.max_alerts);
             self.time(t, "max_age", &mut c.store.max_age);
             self.size(t, "reserve", 1 << 20..(1 << 30) + 1, &mut c.store.reserve);
+        }
+        if let Some(t) = self.table(root, "search") {
+            self.keys(t, "`[search]`", &["time", "memory", "records", "at_once"]);
+            self.time(t, "time", &mut c.search.time);
+            self.size(t, "memory", 1 << 20..(1 << 40) + 1, &mut c.search.memory);
+            self.size(t, "records", 0..1_000_000_001, &mut c.search.records);
+            self.size(t, "at_once", 1..101, &mut c.search.at_once);
         }
         if let Some(t) = self.table(root, "alerts") {
             self.keys(t, "`[alerts]`", &["file", "provisional"]);

@@ -54,6 +54,11 @@ pub fn settings(c: &Config) -> Vec<Setting> {
     s.put("max_alerts", count(c.store.max_alerts));
     s.put("max_age", time(c.store.max_age));
     s.put("reserve", size(c.store.reserve));
+    s.within("search");
+    s.put("time", time(c.search.time));
+    s.put("memory", size(c.search.memory));
+    s.put("records", count(c.search.records));
+    s.put("at_once", count(c.search.at_once));
     s.within("state");
     s.put("budget", size(c.state.budget));
     s.put("keys_per_rule", count(c.state.keys_per_rule));

@@ -71,6 +71,11 @@ impl Past {
         self.state().current = current;
     }
 
+    /// What the configuration says now.
+    pub fn today(&self) -> Arc<Loaded> {
+        self.state().current.clone()
+    }
+
     /// The bundle that was in force at this entry; `None` where nothing is known of it.
     pub fn hash_at(&self, lsn: u64) -> Option<Hash> {
         self.state().changes.range(..=lsn).next_back().map(|c| *c.1)

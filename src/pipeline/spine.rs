@@ -78,6 +78,8 @@ pub struct Opened {
     pub store: Arc<Store>,
     /// The journal, for those who read it.
     pub reader: Reader,
+    /// How far it is durable.
+    pub durable: Arc<Durable>,
     /// What the journal knows of sources.
     pub known: crate::source::Known,
     /// The index.
@@ -125,6 +127,8 @@ pub fn open(data: &Path, config: &Config, current: &Arc<Loaded>, metrics: Arc<Me
     let at = data.join("index");
     let index = if config.index.enabled { Index::open(&at, journal.seed()) } else { Index::look(&at, journal.seed()) };
     let index = Arc::new(index.map_err(|source| StartError::File { path: at, source })?);
+    let durable = Arc::new(Durable::default());
+    durable.set(journal.durable());
     Ok(Opened {
         data: data.to_owned(),
         last_time: opened.last_time,
@@ -136,6 +140,7 @@ pub fn open(data: &Path, config: &Config, current: &Arc<Loaded>, metrics: Arc<Me
         queue,
         store,
         reader: journal.reader(),
+        durable,
         known: crate::source::Known::of(journal.state()),
         journal,
         metrics,
@@ -169,8 +174,7 @@ impl Opened {
         let thread = |name: &str, f: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread);
         self.snapshots.put_bundle(bundle).map_err(file)?;
         let (metrics, reader, queue) = (self.metrics, self.reader, self.queue);
-        let durable = Arc::new(Durable::default());
-        durable.set(self.journal.durable());
+        let durable = self.durable;
         let store_full = Arc::new(AtomicBool::new(false));
         let keeper = self.journal.keeper();
         let (out, outs) = bounded(OUT);
