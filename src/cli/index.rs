@@ -5,7 +5,7 @@ use super::{Failure, causes, print, safe};
 use crate::config::{self, Config};
 use crate::disk::Real;
 use crate::index::{Index, Verified};
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::pipeline::bundle::Bundle;
 use crate::pipeline::durable::Durable;
@@ -88,21 +88,7 @@ struct Stopped {
 /// Opens the data directory; `None` if a daemon has it.
 fn open(target: &Target) -> Result<Option<Stopped>, Failure> {
     let data = target.folder()?;
-    let dir = data.join("journal");
-    if !dir.is_dir() {
-        return Err(Failure::File(format!("there is no journal in {}", safe(&data.display().to_string()))));
-    }
-    let defaults = Config::default();
-    match Journal::open(Arc::new(Real), &dir, defaults.journal.options(&defaults.limits), || 0) {
-        Ok((journal, opened)) => {
-            for r in &opened.repairs {
-                eprintln!("vigild: repaired: {r}");
-            }
-            Ok(Some(Stopped { data, journal }))
-        }
-        Err(JournalError::InUse(_)) => Ok(None),
-        Err(e) => Err(Failure::File(causes(&e))),
-    }
+    Ok(super::journal::open(&data)?.map(|journal| Stopped { data, journal }))
 }
 
 fn failed(what: &Path) -> impl Fn(io::Error) -> Failure + '_ {

@@ -18,6 +18,7 @@ pub mod parse;
 pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod search;
 pub mod sources;
 pub mod test;
 
