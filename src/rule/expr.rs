@@ -209,6 +209,7 @@ fn tokens(text: &str) -> Result<Vec<At<Token>>, Complaint> {
                     '|' => (if rest.starts_with("||") { "||" } else { "|" }, "write `or`"),
                     '!' => ("!", "write `not`"),
                     '\'' => ("'", "strings are in double quotes"),
+                    '.' => (".", "addresses and versions are strings in double quotes"),
                     _ => ("", "fields, strings in double quotes, numbers, `and`, `or`, `not` and operators may stand here"),
                 };
                 let end = at + if what.is_empty() { c.len_utf8() } else { what.len() };
@@ -411,6 +412,9 @@ impl Reader<'_> {
             Some(At { node: Token::Word(w), span }) if !RESERVED.contains(&w.as_str()) && w != "false" => {
                 self.at += 1;
                 Ok(At { node: w.clone(), span: span.clone() })
+            }
+            Some(At { node: Token::Int(_) | Token::Float(_), .. }) => {
+                Err(self.expected(what, Some("what is searched for is written in quotes".into())))
             }
             _ => Err(self.expected(what, None)),
         }
@@ -817,6 +821,8 @@ mod tests {
             ("a == 1)", ")", "no `("),
             ("a contains [\"x\"]", "[", "`:`"),
             ("\"user.name\" == \"x\"", "==", "without quotes"),
+            ("203.0.113.9", ".", "double quotes"),
+            ("404", "404", "in quotes"),
             ("sql injection", "injection", "\"sql injection\""),
         ] {
             let c = match parse(text) {
