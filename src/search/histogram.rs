@@ -54,7 +54,7 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
-/// At most so many stretches, from the first to the last event or, where they are given, from `since` to `until`; none if nothing
+/// At most so many stretches (three where one would be longer than an instant can be), from the first to the last event or, where they are given, from `since` to `until`; none if nothing
 /// was found. The counts add up to `found.total`.
 pub fn histogram(found: &Found, since: Option<Timestamp>, until: Option<Timestamp>, buckets: usize) -> Option<Histogram> {
     let mut ends: Option<(i64, i64)> = None;
@@ -63,24 +63,21 @@ pub fn histogram(found: &Found, since: Option<Timestamp>, until: Option<Timestam
     let from = since.map_or(least, |s| s.0.min(least));
     let last = until.map_or(greatest, |u| u.0.saturating_sub(1).max(greatest));
     let buckets = buckets.clamp(1, MAX_BUCKETS) as i128;
-    let fits = |step: i64| i128::from(last).div_euclid(step.into()) - i128::from(from).div_euclid(step.into()) < buckets;
-    // Longer than all of time, halved until so many fit no longer: then the one before.
-    let step = STEPS.into_iter().find(|s| fits(*s)).unwrap_or_else(|| {
-        let mut step = STEPS[STEPS.len() - 1];
-        while !fits(step) && step < i64::MAX / 2 {
-            step *= 2;
-        }
-        step
-    });
-    let first = from.div_euclid(step);
-    let n = (i128::from(last.div_euclid(step)) - i128::from(first) + 1) as usize;
-    let mut counts = vec![0; n];
+    let (low, high) = (i128::from(from), i128::from(last));
+    let fits = |step: i64| high.div_euclid(step.into()) - low.div_euclid(step.into()) < buckets;
+    let (start, step) = match STEPS.into_iter().find(|s| fits(*s)) {
+        Some(step) => (low.div_euclid(step.into()) * i128::from(step), step),
+        // Centuries, in so few stretches that none of them begins where a clock does. A stretch is no longer than times are.
+        None => (low, ((high - low) / buckets + 1).min(i64::MAX.into()) as i64),
+    };
+    let of = |t: i128| (t - start) / i128::from(step);
+    let mut counts = vec![0; of(high) as usize + 1];
     times(found, |t| {
-        if let Some(c) = usize::try_from(t.div_euclid(step) - first).ok().and_then(|i| counts.get_mut(i)) {
+        if let Some(c) = usize::try_from(of(t.into())).ok().and_then(|i| counts.get_mut(i)) {
             *c += 1;
         }
     });
-    Some(Histogram { from: Timestamp(first.saturating_mul(step)), step: Span(step), counts })
+    Some(Histogram { from: Timestamp(start.max(i64::MIN.into()) as i64), step: Span(step), counts })
 }
 
 /// The times of all events that were found.
@@ -106,7 +103,7 @@ mod tests {
         let s = |n: i64| n * SECOND;
         let of = |times: &[i64], since, until, n| histogram(&found(times), since, until, n).map(|h| (h.from.0, h.step.0, h.counts));
         assert_eq!(of(&[], None, None, 10), None);
-        assert_eq!(of(&[s(65), s(66), s(130)], None, None, 3), Some((s(60), s(60), vec![2, 1])));
+        assert_eq!(of(&[s(65), s(66), s(130)], None, None, 3), Some((s(60), s(30), vec![2, 0, 1])));
         assert_eq!(of(&[s(65)], Some(Timestamp(s(0))), Some(Timestamp(s(120))), 4), Some((0, s(30), vec![0, 0, 1, 0])));
         assert_eq!(of(&[-1, 0], None, None, 2), Some((-1, 1, vec![1, 1])));
         assert_eq!(of(&[s(5)], None, None, 1), Some((s(5), 1, vec![1])));

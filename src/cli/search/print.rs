@@ -180,17 +180,16 @@ fn cut(s: &str, most: usize) -> String {
 
 /// Bold where the words are. Text that was made safe has as many characters as before.
 fn marked(text: &str, words: &[(usize, usize)]) -> String {
-    let mut out = String::new();
+    let (mut out, mut bold) = (String::new(), false);
     for (i, c) in text.chars().enumerate() {
-        if words.iter().any(|w| w.0 == i) {
-            out.push_str("\u{1b}[1m");
-        }
-        if words.iter().any(|w| w.1 == i) {
-            out.push_str("\u{1b}[0m");
+        let inside = words.iter().any(|w| (w.0..w.1).contains(&i));
+        if inside != bold {
+            out.push_str(if inside { "\u{1b}[1m" } else { "\u{1b}[0m" });
+            bold = inside;
         }
         out.push(c);
     }
-    if out.contains('\u{1b}') {
+    if bold {
         out.push_str("\u{1b}[0m");
     }
     out
@@ -224,14 +223,14 @@ mod tests {
     }
 
     const HITS: &str = r#"{"total":2,"hits":[{"@timestamp":"2026-11-23T05:00:00Z","message":"a \u001b[2Jbad \"word\"","source":{"ip":"192.0.2.1"},"tags":["x","y"]},
-        {"@timestamp":"2026-11-23T05:00:01Z","event":{"original":"raw"}}],"highlights":[[[2,3],[8,11]],[]],"complete":true,"scanned":0,"missing":[],"next":null}"#;
+        {"@timestamp":"2026-11-23T05:00:01Z","event":{"original":"raw"}}],"highlights":[[[2,3],[6,9]],[]],"complete":true,"scanned":0,"missing":[],"next":null}"#;
 
     #[test]
     fn a_table_is_safe_and_marks_the_words() {
         let t = printed(Output::Table, Some("source.ip,message"), false, HITS);
         assert_eq!(t, "source.ip  message\n192.0.2.1  a \u{fffd}[2Jbad \"word\"\n           raw\n");
         let t = printed(Output::Table, Some("message"), true, HITS);
-        assert!(t.contains("a \u{1b}[1m\u{fffd}\u{1b}[0m[2Jb\u{1b}[1mad \u{1b}[0m"), "{t:?}");
+        assert!(t.contains("a \u{1b}[1m\u{fffd}\u{1b}[0m[2J\u{1b}[1mbad\u{1b}[0m \"word\"\n"), "{t:?}");
         assert!(printed(Output::Table, None, false, HITS).starts_with("@timestamp            event.module"));
     }
 
