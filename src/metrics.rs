@@ -120,6 +120,29 @@ impl SourceMetrics {
     }
 }
 
+/// What is shown of the index.
+#[derive(Clone, Debug, Default)]
+pub struct IndexMetrics {
+    /// Entries of the journal that are in no slice and not on their way into one.
+    pub lag_entries: Gauge,
+    /// Seconds since the arrival of the last record that is, if there are others.
+    pub lag_seconds: Gauge<f64, AtomicU64>,
+    /// Slices.
+    pub slices: Gauge,
+    /// Documents in them.
+    pub docs: Gauge,
+    /// Bytes of them on disk.
+    pub bytes: Gauge,
+    /// Slices that were built.
+    pub built: Counter,
+    /// Slices that became part of another.
+    pub merged: Counter,
+    /// Slices that could not be used and were put aside.
+    pub damaged: Counter,
+    /// Slices that were removed for want of room.
+    pub removed: Counter,
+}
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -172,6 +195,7 @@ pub struct Metrics {
     /// Matches that wait for the watermark.
     pub waiting: Gauge,
     limited: Family<Labels, Counter>,
+    searches: Family<Labels, Counter>,
     /// Matches of alerts that are forgotten.
     pub updates_lost: Counter,
     /// Bytes of alert lines on their way from the engine to where they are written.
@@ -180,6 +204,8 @@ pub struct Metrics {
     pub alerts_lost: Counter,
     /// Copies of evidence that were not kept: too many, too large, or no room on the disk.
     pub evidence_lost: Counter,
+    /// The index.
+    pub index: IndexMetrics,
     /// What rules feed.
     pub fed: Arc<Fed>,
 }
@@ -244,6 +270,7 @@ impl Default for Metrics {
             state_bytes: add(&mut r, "vigild_engine_state_bytes", "Bytes that the groups are reckoned at"),
             waiting: add(&mut r, "vigild_engine_waiting", "Matches that wait for the watermark"),
             limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
+            searches: add(&mut r, "vigild_searches", "Searches, by what became of them"),
             updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
             alerts_lost: add(
@@ -252,6 +279,17 @@ impl Default for Metrics {
                 "Alert lines that will not be written, since too many waited; the alerts are in the store",
             ),
             evidence_lost: add(&mut r, "vigild_evidence_lost", "Copies of evidence not kept: too many, too large, or no room on the disk"),
+            index: IndexMetrics {
+                lag_entries: add(&mut r, "vigild_index_lag_entries", "Entries of the journal that are not indexed yet"),
+                lag_seconds: add(&mut r, "vigild_index_lag_seconds", "Time since the last indexed record arrived, while others wait"),
+                slices: add(&mut r, "vigild_index_slices", "Slices of the index"),
+                docs: add(&mut r, "vigild_index_documents", "Records that are indexed"),
+                bytes: add(&mut r, "vigild_index_bytes", "Bytes of the index on disk"),
+                built: add(&mut r, "vigild_index_slices_built", "Slices built from the journal"),
+                merged: add(&mut r, "vigild_index_slices_merged", "Slices that became part of a larger one"),
+                damaged: add(&mut r, "vigild_index_slices_damaged", "Slices put aside since they are not what was written; they are built again"),
+                removed: add(&mut r, "vigild_index_slices_removed", "Slices removed since the index or the disk was full"),
+            },
             fed: fed.clone(),
             registry: Registry::default(),
         };
@@ -303,6 +341,11 @@ impl Metrics {
     /// Counts matches that met a limit.
     pub fn limited(&self, limit: &'static str, n: u64) {
         self.limited.get_or_create(&vec![("limit", limit.to_owned())]).inc_by(n);
+    }
+
+    /// Counts a search: `complete`, `incomplete`, `time`, `records` or `memory` where that limit cut it, `stopped`, `wrong`, `refused`.
+    pub fn search(&self, outcome: &'static str) {
+        self.searches.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
     }
 
     /// Counts an answer.

@@ -176,7 +176,7 @@ fn upstream(rules: &RuleSet, of: usize) -> (RuleSet, usize) {
             l.iter_mut().for_each(|u| *u = place(*u));
         }
     };
-    let mut set = RuleSet { rules: Vec::new(), exceptions: rules.exceptions.clone(), schema: rules.schema.clone() };
+    let mut set = RuleSet { rules: Vec::new(), exceptions: rules.exceptions.clone(), schema: rules.schema.clone(), ..RuleSet::default() };
     for &r in &wanted {
         let mut rule = rules.rules[r].clone();
         turn(&mut rule.when);

@@ -62,16 +62,8 @@ struct Own {
 
 /// The layout that these rules need.
 pub fn layout(rules: &RuleSet) -> Layout {
-    let asked: Vec<Field> = compile::fields(rules).into_iter().chain(engine::fields(rules)).collect();
-    // What enrichment derives a field from must be there too, and what that is derived from.
-    let mut all = asked;
-    let mut at = 0;
-    while let Some(&f) = all.get(at) {
-        at += 1;
-        let more: Vec<Field> = enrich::inputs(f).into_iter().filter(|i| !all.contains(i)).collect();
-        all.extend(more);
-    }
-    Layout::of(&rules.schema, all)
+    let asked = compile::fields(rules).into_iter().chain(engine::fields(rules)).collect();
+    Layout::of(&rules.schema, enrich::closed(asked))
 }
 
 impl Worker {

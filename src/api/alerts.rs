@@ -2,9 +2,9 @@
 
 use super::{App, problem};
 use crate::clock;
-use crate::config::near;
-use crate::event::{Span, Timestamp, time};
+use crate::event::Timestamp;
 use crate::rule::Severity;
+use crate::search::parameters::{instant, one_of, parts, shown, unknown};
 use crate::store::{Cursor, Filter, Page, Status, Store, StoreError, Stored, unhex};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -12,7 +12,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as HttpBody, Frame};
-use jiff::tz::TimeZone;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -126,40 +125,6 @@ fn filter(pairs: &[(String, String)], now: Timestamp) -> Result<Filter, String> 
     Ok(f)
 }
 
-/// The parts of a list with commas; an empty one names nothing.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|s| !s.is_empty())
-}
-
-fn one_of<const N: usize>(name: &str, text: &str, values: [(&str, bool); N]) -> Result<bool, String> {
-    values.iter().find(|(v, _)| *v == text).map(|(_, b)| *b).ok_or_else(|| unknown(name, text, &values.map(|(v, _)| v)))
-}
-
-/// What somebody sent, as it may stand in an answer.
-fn shown(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
-}
-
-fn unknown(what: &str, given: &str, known: &[&str]) -> String {
-    let mean = near(given, known.iter().copied()).map_or(String::new(), |n| format!("did you mean `{n}`? "));
-    format!("there is no {what} `{}`; {mean}known: {}", shown(given), known.join(", "))
-}
-
-/// An instant in RFC 3339, or a span back from now.
-fn instant(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Some(back) = Span::parse(text) {
-        return Ok(now.minus(back));
-    }
-    // In a query a plus sign is a blank, and a zone is often written with one.
-    let b = text.as_bytes();
-    let zoned = b.len() > 19 && (b.ends_with(b"Z") || b.ends_with(b"z") || b[19..].iter().any(|c| matches!(c, b'+' | b'-' | b' ')));
-    let plus = if b.len() > 19 && text.is_char_boundary(19) { format!("{}{}", &text[..19], text[19..].replace(' ', "+")) } else { text.to_owned() };
-    match time::iso(plus.as_bytes(), &TimeZone::UTC) {
-        Some((ts, n)) if n == plus.len() && zoned => Ok(ts),
-        _ => Err(format!("`{name}` is a time as 2026-11-23T05:00:00Z, or a span back from now as 90s, 1h or 30d")),
-    }
-}
-
 /// Writes the list in pieces, as long as somebody takes them.
 fn send(store: &Store, page: &Page, to: &mpsc::Sender<Result<Bytes, StoreError>>) {
     let mut piece = format!("{{\"total\":{},\"alerts\":[", page.total).into_bytes();
@@ -215,11 +180,12 @@ fn with_evidence(alert: &Stored) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::alert::{Step, hex};
     use crate::api::{Missing, router};
     use crate::config::Limits;
+    use crate::event::Span;
     use crate::event::time::SECOND;
     use crate::metrics::Metrics;
     use crate::pipeline::{Queue, Source};
@@ -235,7 +201,7 @@ mod tests {
     const NOW: i64 = 1_700_000_000;
 
     /// Five alerts, ten seconds apart, the fifth withdrawn.
-    fn app() -> (Arc<App>, tokio::sync::watch::Sender<bool>) {
+    pub(crate) fn app() -> (Arc<App>, tokio::sync::watch::Sender<bool>) {
         let store = Store::with_backend(redb::backends::InMemoryBackend::new(), Options::default()).expect("a store");
         let told = |n: u8| {
             let id = [n; 16];
@@ -270,17 +236,19 @@ mod tests {
             metrics,
             missing: Arc::new(Missing::default()),
             store: Arc::new(store),
+            index: Arc::new(crate::index::Index::look(std::path::Path::new("/there/is/none"), 1).expect("an empty one")),
             http: Way::new(Arc::new(source)),
             hooks: BTreeMap::new(),
             formats: BTreeMap::new(),
             limits,
             sources: Default::default(),
+            searches: crate::api::search::tests::empty(),
             reload: tokio::sync::mpsc::channel(1).0,
         };
         (Arc::new(app), stop)
     }
 
-    fn get(app: &Arc<App>, path: &str, token: &str) -> (u16, String, Value) {
+    pub(crate) fn get(app: &Arc<App>, path: &str, token: &str) -> (u16, String, Value) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty()).expect("a request");

@@ -10,13 +10,16 @@ mod body;
 mod bulk;
 mod elastic;
 mod hooks;
+mod index;
 mod ingest;
 mod operate;
+pub mod search;
 pub mod token;
 mod trouble;
 
 use crate::config::Limits;
 use crate::daemon::Reload;
+use crate::index::Index;
 use crate::metrics::{self, Metrics};
 use crate::parse::Format;
 use crate::pipeline::evaluate::Sources;
@@ -88,6 +91,8 @@ pub struct App {
     pub missing: Arc<Missing>,
     /// The alerts.
     pub store: Arc<Store>,
+    /// The index.
+    pub index: Arc<Index>,
     /// What all ways in share.
     pub door: Door,
     /// The source of kind http.
@@ -100,6 +105,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// All sources.
     pub sources: Sources,
+    /// What searches are answered from.
+    pub searches: search::Searches,
     /// Takes requests to reload.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -178,6 +185,10 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/v1/ingest/{format}", post(ingest::post))
         .route("/api/v1/sources", get(operate::sources))
         .route("/api/v1/reload", post(operate::reload))
+        .route("/api/v1/index/verify", post(index::verify))
+        .route("/api/v1/index/rebuild", post(index::rebuild))
+        .route("/api/v1/search", get(search::search))
+        .route("/api/v1/histogram", get(search::histogram))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/hooks/{name}", post(hooks::post))

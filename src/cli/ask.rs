@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Connecting and sending may take so long.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A longer answer is not from vigild.
-const LONGEST: u64 = 16 << 20;
+const LONGEST: u64 = 256 << 20;
 
 /// Which daemon is asked.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,25 +32,36 @@ impl Target {
     /// Errors: 2 for an URL that is none, 3 with what the daemon says is wrong (422), 4 without the right token, 5 where nobody
     /// or something else answers.
     pub fn ask(&self, method: &str, path: &str, patience: Duration) -> Result<String, Failure> {
+        let (status, body) = self.exchange(method, path, patience)?;
+        if status == 200 {
+            return Ok(body);
+        }
+        let said = serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|v| Some(lines(v["detail"].as_str()?)));
+        let detail = said.unwrap_or_else(|| format!("status {status}"));
+        match status {
+            422 => Err(Failure::Wrong(detail)),
+            _ => Err(Failure::Unreachable(format!("the daemon on {} does not do it: {detail}", self.addr()?))),
+        }
+    }
+
+    /// Asks likewise, for those who read what is wrong themselves: the status, which is not 401, and the body.
+    pub fn exchange(&self, method: &str, path: &str, patience: Duration) -> Result<(u16, String), Failure> {
         let addr = self.addr()?;
-        let service = Path::new("/var/lib/vigild");
-        let data = self.data.clone().or_else(|| service.is_dir().then(|| service.to_owned())).or_else(config::data_dir);
-        let data = data.ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))?;
-        let file = data.join(api::token::FILE);
+        let file = self.folder()?.join(api::token::FILE);
         let token = std::fs::read_to_string(&file).map_err(|e| Failure::file(&file, &e))?;
         let header = format!("Authorization: Bearer {}\r\n", token.trim());
         let answer = exchange(addr, method, path, &header, patience).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
-        let (status, body) = split(&answer).ok_or_else(|| Failure::Unreachable(format!("what answers on {addr} does not speak HTTP")))?;
-        let detail = || {
-            let said = serde_json::from_str::<serde_json::Value>(body).ok().and_then(|v| Some(lines(v["detail"].as_str()?)));
-            said.unwrap_or_else(|| format!("status {status}"))
-        };
-        match status {
-            200 => Ok(body.to_owned()),
-            401 => Err(Failure::File(format!("the daemon on {addr} does not take the token in {}", safe(&file.display().to_string())))),
-            422 => Err(Failure::Wrong(detail())),
-            _ => Err(Failure::Unreachable(format!("the daemon on {addr} does not do it: {}", detail()))),
+        match split(&answer).ok_or_else(|| Failure::Unreachable(format!("what answers on {addr} does not speak HTTP")))? {
+            (401, _) => Err(Failure::File(format!("the daemon on {addr} does not take the token in {}", safe(&file.display().to_string())))),
+            (status, body) => Ok((status, body.to_owned())),
         }
+    }
+
+    /// The data directory.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        let service = Path::new("/var/lib/vigild");
+        let data = self.data.clone().or_else(|| service.is_dir().then(|| service.to_owned())).or_else(config::data_dir);
+        data.ok_or_else(|| Failure::File("there is no directory for state: give --data, or set HOME".into()))
     }
 
     fn addr(&self) -> Result<SocketAddr, Failure> {
@@ -104,7 +115,7 @@ pub fn split(answer: &str) -> Option<(u16, &str)> {
 }
 
 /// Text of several lines without anything that a terminal acts on.
-fn lines(s: &str) -> String {
+pub fn lines(s: &str) -> String {
     s.lines().map(safe).collect::<Vec<_>>().join("\n")
 }
 

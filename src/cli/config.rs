@@ -215,7 +215,7 @@ kind = "stdin"
             let again = read(&shown);
             assert_eq!(toml(&show::settings(&again), false), toml(&show::settings(&c), false));
             assert_eq!(again.sources, c.sources);
-            assert_eq!((again.limits, again.state, again.journal, again.store), (c.limits, c.state, c.journal, c.store));
+            assert_eq!((again.limits, again.state, again.journal, again.index, again.store), (c.limits, c.state, c.journal, c.index, c.store));
             assert_eq!((again.http, again.hosts, again.proxies, again.alerts, again.user), (c.http, c.hosts, c.proxies, c.alerts, c.user));
         }
     }

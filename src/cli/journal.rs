@@ -4,10 +4,10 @@ use super::{Failure, written};
 use crate::clock;
 use crate::config;
 use crate::disk::Real;
-use crate::journal::{Entry, Journal, Mark, Reader, What};
+use crate::journal::{Entry, Journal, JournalError, Mark, Reader, What};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The journal of a stopped daemon: its entries, or whether all of them can be read
@@ -46,28 +46,39 @@ struct At {
 /// Errors: 1 for damage, 4 where the journal cannot be opened or a daemon has it open.
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
-        Do::Dump { at, from } => dump(&open(at)?.reader(), *from),
-        Do::Verify { at } => verify(&open(at)?.reader()),
+        Do::Dump { at, from } => dump(&at.open()?.reader(), *from),
+        Do::Verify { at } => verify(&at.open()?.reader()),
     }
 }
 
-fn open(at: &At) -> Result<Journal, Failure> {
-    let data = at
-        .data
-        .clone()
-        .or_else(config::data_dir)
-        .ok_or_else(|| Failure::Usage("there is no directory for state: give --data, or set HOME".into()))?;
+impl At {
+    fn open(&self) -> Result<Journal, Failure> {
+        let data = self.data.clone().or_else(config::data_dir);
+        let data = data.ok_or_else(|| Failure::Usage("there is no directory for state: give --data, or set HOME".into()))?;
+        match open(&data)? {
+            Some(journal) => Ok(journal),
+            None => Err(Failure::File(format!("the journal in {} is in use by another process", super::safe(&data.display().to_string())))),
+        }
+    }
+}
+
+/// Opens the journal in a data directory; `None` where a daemon has it open.
+pub fn open(data: &Path) -> Result<Option<Journal>, Failure> {
     let dir = data.join("journal");
     if !dir.is_dir() {
         return Err(Failure::File(format!("there is no journal in {}", super::safe(&data.display().to_string()))));
     }
     let defaults = config::Config::default();
     let options = defaults.journal.options(&defaults.limits);
-    let (journal, opened) = Journal::open(Arc::new(Real), &dir, options, || 0).map_err(|e| Failure::File(super::causes(&e)))?;
+    let (journal, opened) = match Journal::open(Arc::new(Real), &dir, options, || 0) {
+        Ok(opened) => opened,
+        Err(JournalError::InUse(_)) => return Ok(None),
+        Err(e) => return Err(Failure::File(super::causes(&e))),
+    };
     for r in &opened.repairs {
         eprintln!("vigild: repaired: {r}");
     }
-    Ok(journal)
+    Ok(Some(journal))
 }
 
 fn dump(reader: &Reader, from: u64) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod demo;
 pub mod r#gen;
 pub mod health;
+pub mod index;
 pub mod init;
 pub mod inputs;
 pub mod journal;
@@ -17,6 +18,7 @@ pub mod parse;
 pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod search;
 pub mod sources;
 pub mod test;
 

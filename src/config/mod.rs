@@ -72,8 +72,12 @@ pub struct Config {
     pub state: State,
     /// What is kept of what came in.
     pub journal: Journal,
+    /// What is indexed of it.
+    pub index: Index,
     /// What is kept of alerts.
     pub store: Store,
+    /// Bounds of searches.
+    pub search: Search,
     /// Where alerts go; `None` is stdout.
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
@@ -181,6 +185,21 @@ impl Default for Journal {
     }
 }
 
+/// What is indexed of what came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Bytes on disk at most.
+    pub max_bytes: usize,
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index { enabled: true, max_bytes: 3 << 30 }
+    }
+}
+
 impl Journal {
     /// What the journal is opened with, but for the free space that depends on the file system.
     pub fn options(&self, limits: &Limits) -> journal::Options {
@@ -232,6 +251,25 @@ impl Default for Store {
     }
 }
 
+/// What one search may take, and how many may run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// How long it takes.
+    pub time: Duration,
+    /// Memory that its answer is made in.
+    pub memory: usize,
+    /// Records of the journal that it reads beside the index.
+    pub records: usize,
+    /// Searches at once.
+    pub at_once: usize,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search { time: Duration::from_secs(10), memory: 64 << 20, records: 2_000_000, at_once: 2 }
+    }
+}
+
 /// The default port of syslog, on loopback.
 pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
 /// The default address of HTTP.
@@ -251,7 +289,9 @@ impl Default for Config {
             limits: Limits::default(),
             state: State { budget: 128 << 20, keys_per_rule: 100_000, waiting: 200_000 },
             journal: Journal::default(),
+            index: Index::default(),
             store: Store::default(),
+            search: Search::default(),
             alerts: None,
             provisional: true,
             user: None,
@@ -529,7 +569,7 @@ impl Reader {
         self.keys(
             root,
             "the configuration",
-            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "store", "alerts", "run"],
+            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "search", "alerts", "run"],
         );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
@@ -564,11 +604,23 @@ impl Reader {
         if let Some(t) = self.table(root, "journal") {
             self.journal(t, &mut c.journal);
         }
+        if let Some(t) = self.table(root, "index") {
+            self.keys(t, "`[index]`", &["enabled", "max_bytes"]);
+            c.index.enabled = self.bool(t, "enabled").unwrap_or(true);
+            self.size(t, "max_bytes", 4 << 20..(1 << 50) + 1, &mut c.index.max_bytes);
+        }
         if let Some(t) = self.table(root, "store") {
             self.keys(t, "`[store]`", &["max_alerts", "max_age", "reserve"]);
             self.size(t, "max_alerts", 1000..100_000_001, &mut c.store.max_alerts);
             self.time(t, "max_age", &mut c.store.max_age);
             self.size(t, "reserve", 1 << 20..(1 << 30) + 1, &mut c.store.reserve);
+        }
+        if let Some(t) = self.table(root, "search") {
+            self.keys(t, "`[search]`", &["time", "memory", "records", "at_once"]);
+            self.time(t, "time", &mut c.search.time);
+            self.size(t, "memory", 1 << 20..(1 << 40) + 1, &mut c.search.memory);
+            self.size(t, "records", 0..1_000_000_001, &mut c.search.records);
+            self.size(t, "at_once", 1..101, &mut c.search.at_once);
         }
         if let Some(t) = self.table(root, "alerts") {
             self.keys(t, "`[alerts]`", &["file", "provisional"]);
@@ -731,6 +783,9 @@ mod tests {
             idle = "5m"
             [state]
             budget = "64MiB"
+            [index]
+            enabled = false
+            max_bytes = "1GiB"
             [alerts]
             file = "/var/log/vigild/alerts.json"
             "#,
@@ -743,6 +798,7 @@ mod tests {
         assert_eq!(c.sources[1].lateness, Span::seconds(10));
         assert_eq!((c.limits.record_bytes, c.limits.queue_bytes, c.limits.idle), (4096, 1 << 20, Duration::from_secs(300)));
         assert_eq!(c.state.budget, 64 << 20);
+        assert_eq!(c.index, Index { enabled: false, max_bytes: 1 << 30 });
     }
 
     #[test]

@@ -47,10 +47,18 @@ pub fn settings(c: &Config) -> Vec<Setting> {
     s.maybe("max_age", c.journal.max_age.map(time));
     s.maybe("min_free", c.journal.min_free.map(size));
     s.put("segment_bytes", size(c.journal.segment_bytes));
+    s.within("index");
+    s.put("enabled", c.index.enabled.into());
+    s.put("max_bytes", size(c.index.max_bytes));
     s.within("store");
     s.put("max_alerts", count(c.store.max_alerts));
     s.put("max_age", time(c.store.max_age));
     s.put("reserve", size(c.store.reserve));
+    s.within("search");
+    s.put("time", time(c.search.time));
+    s.put("memory", size(c.search.memory));
+    s.put("records", count(c.search.records));
+    s.put("at_once", count(c.search.at_once));
     s.within("state");
     s.put("budget", size(c.state.budget));
     s.put("keys_per_rule", count(c.state.keys_per_rule));

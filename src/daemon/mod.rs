@@ -5,6 +5,7 @@ mod reload;
 
 pub use reload::{Reload, Reloaded};
 
+use crate::api::search::Searches;
 use crate::api::{self, App, Missing};
 use crate::config::{Config, Kind};
 use crate::metrics::Metrics;
@@ -13,6 +14,7 @@ use crate::pipeline::bundle::{Bundle, Loaded};
 use crate::pipeline::evaluate::Sources;
 use crate::pipeline::spine::{self, Spine, StartError};
 use crate::pipeline::{Queue, lines};
+use crate::search::Bounds;
 use crate::service::{self, Inherited, Progress, notify, privileges};
 use crate::source::connection::Budget;
 use crate::source::http::hook::Hook;
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 /// From the order to stop, everything has to have ended after so long.
@@ -149,7 +151,7 @@ async fn daemon(
         None => {}
     }
     let token = api::token::open(data)?;
-    let opened = spine::open(data, &config, metrics.clone(), &progress)?;
+    let opened = spine::open(data, &config, &loaded, metrics.clone(), &progress)?;
     let to = lines::open(config.alerts.as_deref()).map_err(|source| RunError::Alerts { path: config.alerts.clone().unwrap_or_default(), source })?;
 
     let (stop, stopping) = watch::channel(false);
@@ -166,12 +168,20 @@ async fn daemon(
             metrics: metrics.clone(),
             missing: missing.clone(),
             store: opened.store.clone(),
+            index: opened.index.clone(),
             door: Door::new(intake.clone(), metrics.clone()),
             http: Way::new(source),
             hooks,
             formats: named.chain([("auto".to_owned(), None)]).collect(),
             limits,
             sources: all.clone(),
+            searches: Searches {
+                reader: opened.reader.clone(),
+                durable: opened.durable.clone(),
+                past: opened.past.clone(),
+                bounds: Bounds::from(&config.search),
+                room: Arc::new(Semaphore::new(config.search.at_once)),
+            },
             reload,
         };
         served.spawn(api::serve(listener, Arc::new(app), intake.clone()));

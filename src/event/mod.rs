@@ -10,6 +10,7 @@ pub mod field;
 pub mod json;
 pub mod time;
 mod value;
+pub mod words;
 
 pub use batch::{Batch, Record};
 pub use field::{Field, Layout, Schema, Type};

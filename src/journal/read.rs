@@ -1,6 +1,6 @@
 //! Reading while others write: entries in order, and single records.
 
-use super::entry::Entry;
+use super::entry::{Entry, One};
 use super::frame::{HEAD, Head};
 use super::segment::{Broken, Piece, Point, STRIDE, Segment};
 use super::shared::Shared;
@@ -162,10 +162,9 @@ impl Entries {
     }
 }
 
-impl Iterator for Entries {
-    type Item = Result<Entry, Damage>;
-
-    fn next(&mut self) -> Option<Result<Entry, Damage>> {
+impl Entries {
+    /// The next entry, and where its first record stands.
+    pub fn next_at(&mut self) -> Option<Result<(Address, Entry), Damage>> {
         loop {
             if self.walk.is_none() {
                 if self.lsn > self.shared.last() {
@@ -184,7 +183,10 @@ impl Iterator for Entries {
                     (self.lsn, self.seq) = (head.lsn + 1, Some(head.seq + u64::from(head.count)));
                     let what = wire::get(walk.body()).filter(|w| wire::count(w) == head.count);
                     return Some(match what {
-                        Some(what) => Ok(Entry { lsn: head.lsn, seq: head.seq, what }),
+                        Some(what) => {
+                            let at = Address { segment: walk.segment.home.segment, offset, record: 0 };
+                            Ok((at, Entry { lsn: head.lsn, seq: head.seq, what }))
+                        }
                         None => {
                             let next = (walk.lsn, walk.seq);
                             let lost = Lost { from: offset, to: walk.offset, first: (head.lsn, head.seq), next, error: None };
@@ -216,6 +218,14 @@ impl Iterator for Entries {
     }
 }
 
+impl Iterator for Entries {
+    type Item = Result<Entry, Damage>;
+
+    fn next(&mut self) -> Option<Result<Entry, Damage>> {
+        Some(self.next_at()?.map(|e| e.1))
+    }
+}
+
 impl Reader {
     /// The entries from this one on; from the oldest on, if that is later.
     pub fn entries(&self, from_lsn: u64) -> Entries {
@@ -242,10 +252,28 @@ impl Reader {
 
     /// The bytes of the record that stands there; `None` if its segment has been deleted.
     pub fn read(&self, at: Address) -> io::Result<Option<Vec<u8>>> {
+        self.body(at, |_, body| wire::record(body, at.record).map(<[u8]>::to_vec))
+    }
+
+    /// The record that stands there, with what its entry says of it; `None` if its segment has been deleted.
+    pub fn one(&self, at: Address) -> io::Result<Option<One>> {
+        self.body(at, |head, body| wire::one(body, at.record).map(|one| One { lsn: head.lsn, seq: head.seq + u64::from(at.record), ..one }))
+    }
+
+    /// The entry in which the record stands there; `None` if its segment has been deleted.
+    pub fn entry(&self, at: Address) -> io::Result<Option<Entry>> {
+        self.body(at, |head, body| Some(Entry { lsn: head.lsn, seq: head.seq, what: wire::get(body)? }))
+    }
+
+    /// What `f` reads in the entry that stands there.
+    fn body<T>(&self, at: Address, f: impl FnOnce(&Head, &[u8]) -> Option<T>) -> io::Result<Option<T>> {
         let all = self.shared.segments();
         let Ok(i) = all.binary_search_by_key(&at.segment, |s| s.first.lsn) else { return Ok(None) };
         let Some(s) = all.get(i) else { return Ok(None) };
         let end = s.end();
+        if at.offset >= end {
+            return Err(damaged());
+        }
         let fetch = |want| match s.piece(at.offset, want, end) {
             Ok(p) => Ok(p),
             Err(Broken::Io(e)) => Err(e),
@@ -258,7 +286,7 @@ impl Reader {
             piece = fetch(head.size())?;
         }
         let body = piece.bytes.get(inside(&piece)..).and_then(|b| head.body(b, s.home.id)).ok_or_else(damaged)?;
-        wire::record(body, at.record).map(|r| Some(r.to_vec())).ok_or_else(damaged)
+        f(&head, body).map(Some).ok_or_else(damaged)
     }
 
     /// The walk that came to a record's entry, the entry's offset, and which of its records it is.

@@ -47,7 +47,7 @@ const HASHES: [Field; 10] = [
 ];
 
 /// The fields that enrichment reads to write `f`; a layout that has a slot for `f` needs them too.
-pub fn inputs(f: Field) -> Vec<Field> {
+fn inputs(f: Field) -> Vec<Field> {
     match f {
         field::HOST_NAME => vec![field::HOST_IP, field::HOST_HOSTNAME],
         field::HOST_HOSTNAME => vec![field::HOST_NAME],
@@ -57,6 +57,17 @@ pub fn inputs(f: Field) -> Vec<Field> {
         field::RELATED_HASH => HASHES.to_vec(),
         _ => Vec::new(),
     }
+}
+
+/// These fields, and all that enrichment derives one of them from.
+pub fn closed(mut all: Vec<Field>) -> Vec<Field> {
+    let mut at = 0;
+    while let Some(&f) = all.get(at) {
+        at += 1;
+        let more: Vec<Field> = inputs(f).into_iter().filter(|i| !all.contains(i)).collect();
+        all.extend(more);
+    }
+    all
 }
 
 /// Fills in what follows from the parsed fields and the inventory.

@@ -54,6 +54,7 @@ struct Setting {
 }
 
 /// A bundle, read and checked.
+#[derive(Clone)]
 pub struct Loaded {
     /// The hash of the bundle.
     pub hash: [u8; 32],

@@ -31,6 +31,11 @@ impl Durable {
         self.moved.notify_all();
     }
 
+    /// Whether nothing will become durable any more.
+    pub fn has_ended(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+
     /// The entry up to which all is durable.
     pub fn get(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).lsn

@@ -21,9 +21,10 @@ impl Loads {
         }
     }
 
-    /// The bundles that are loaded from this entry on, which is the journal's first; the others are forgotten.
+    /// The bundles that are in force at this entry, which is the journal's first, or loaded later; the others are forgotten.
     pub fn since(&mut self, first: u64) -> BTreeSet<[u8; 32]> {
-        self.0.retain(|_, lsn| *lsn >= first);
+        let before = self.0.values().filter(|lsn| **lsn < first).max().copied();
+        self.0.retain(|_, lsn| *lsn >= first || Some(*lsn) == before);
         self.0.keys().copied().collect()
     }
 }
@@ -43,9 +44,9 @@ mod tests {
             l.take([n; 32], lsn);
         }
         assert_eq!(l.since(1), hashes(&[1, 2, 3]));
-        assert_eq!(l.since(11), hashes(&[1, 3]));
-        assert_eq!(l.since(20), hashes(&[1, 3]));
-        assert_eq!(l.since(21), hashes(&[3]));
+        assert_eq!(l.since(11), hashes(&[1, 2, 3]), "the second is in force there");
+        assert_eq!(l.since(21), hashes(&[1, 3]));
+        assert_eq!(l.since(31), hashes(&[3]));
     }
 
     #[test]

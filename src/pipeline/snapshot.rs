@@ -164,7 +164,7 @@ impl Snapshots {
     }
 
     /// The bundle that a saved state names, if it is long enough to name one.
-    fn load_of(&self, lsn: u64) -> io::Result<Option<[u8; 32]>> {
+    pub(super) fn load_of(&self, lsn: u64) -> io::Result<Option<[u8; 32]>> {
         let f = self.disk.open(&self.states.join(format!("{lsn:020}.state")))?;
         let mut load = [0; 32];
         match fill(&*f, &mut load, LOAD_AT as u64) {

@@ -3,9 +3,11 @@
 use super::bundle::{Bundle, Loaded};
 use super::durable::Durable;
 use super::evaluate::{self, Evaluate, Sources};
+use super::index::{self as indexing, Indexing};
 use super::intake::{self, Intake};
 use super::lead::{Ahead, Lead};
 use super::own::Own;
+use super::past::Past;
 use super::record::{self, Record};
 use super::recover::{self, Recover, Recovered};
 use super::snapshot::Snapshots;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::disk::{Disk, crash};
 use crate::engine::group::lifetime;
 use crate::event::{Span, Timestamp};
+use crate::index::Index;
 use crate::journal::{self, Journal, Keeper, Reader};
 use crate::metrics::Metrics;
 use crate::service::Progress;
@@ -75,8 +78,16 @@ pub struct Opened {
     pub store: Arc<Store>,
     /// The journal, for those who read it.
     pub reader: Reader,
+    /// How far it is durable.
+    pub durable: Arc<Durable>,
     /// What the journal knows of sources.
     pub known: crate::source::Known,
+    /// The index.
+    pub index: Arc<Index>,
+    /// What was in force when.
+    pub past: Arc<Past>,
+    /// The bounds of the index; none if nothing is to be indexed.
+    indexes: Option<indexing::Options>,
     metrics: Arc<Metrics>,
     progress: Progress,
     journal_bytes: usize,
@@ -93,29 +104,43 @@ pub struct Spine {
     pub ended: watch::Receiver<()>,
     keeping: Arc<AtomicBool>,
     keeper: Option<JoinHandle<()>>,
+    indexing: Option<Indexing>,
+    past: Arc<Past>,
     snapshots: Snapshots,
     queue: Queue,
     reader: Reader,
 }
 
-/// Opens what is in a data directory.
-pub fn open(data: &Path, config: &Config, metrics: Arc<Metrics>, progress: &Progress) -> Result<Opened, StartError> {
+/// Opens what is in a data directory; `current` is what the configuration says now.
+pub fn open(data: &Path, config: &Config, current: &Arc<Loaded>, metrics: Arc<Metrics>, progress: &Progress) -> Result<Opened, StartError> {
     let file = |source| StartError::File { path: data.to_owned(), source };
     let disk: Arc<dyn Disk> = crash::disk();
-    let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), options(config, data), seed).map_err(StartError::Journal)?;
+    let limits = options(config, data);
+    let indexes = indexing::Options { max_bytes: config.index.max_bytes as u64, min_free: limits.min_free };
+    let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), limits, seed).map_err(StartError::Journal)?;
     for r in &opened.repairs {
         tracing::warn!("the journal was repaired: {r}");
     }
     let store = Arc::new(Store::open(data, config.store.options()).map_err(StartError::Store)?);
     let (queue, inbox) = Queue::new(config.limits.queue_bytes, metrics.clone());
+    let snapshots = Snapshots::open(disk, data, journal.seed()).map_err(file)?;
+    let at = data.join("index");
+    let index = if config.index.enabled { Index::open(&at, journal.seed()) } else { Index::look(&at, journal.seed()) };
+    let index = Arc::new(index.map_err(|source| StartError::File { path: at, source })?);
+    let durable = Arc::new(Durable::default());
+    durable.set(journal.durable());
     Ok(Opened {
         data: data.to_owned(),
         last_time: opened.last_time,
-        snapshots: Snapshots::open(disk, data, journal.seed()).map_err(file)?,
+        past: Arc::new(Past::of(snapshots.clone(), current.clone(), &index.manifests())),
+        index,
+        indexes: Some(indexes).filter(|_| config.index.enabled),
+        snapshots,
         inbox,
         queue,
         store,
         reader: journal.reader(),
+        durable,
         known: crate::source::Known::of(journal.state()),
         journal,
         metrics,
@@ -149,8 +174,7 @@ impl Opened {
         let thread = |name: &str, f: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread);
         self.snapshots.put_bundle(bundle).map_err(file)?;
         let (metrics, reader, queue) = (self.metrics, self.reader, self.queue);
-        let durable = Arc::new(Durable::default());
-        durable.set(self.journal.durable());
+        let durable = self.durable;
         let store_full = Arc::new(AtomicBool::new(false));
         let keeper = self.journal.keeper();
         let (out, outs) = bounded(OUT);
@@ -235,6 +259,15 @@ impl Opened {
             replay: self.replay,
             stage: self.progress.stage("engine"),
         };
+        let with = |options| indexing::With {
+            index: self.index,
+            past: self.past.clone(),
+            reader: reader.clone(),
+            durable: durable.clone(),
+            metrics: metrics.clone(),
+            options,
+        };
+        let indexing = self.indexes.map(|o| Indexing::start(with(o))).transpose().map_err(StartError::Thread)?;
         let intake = Intake {
             inbox: self.inbox,
             journal: self.journal,
@@ -251,7 +284,7 @@ impl Opened {
         let keeping = Arc::new(AtomicBool::new(true));
         let (on, store, look) = (keeping.clone(), self.store, reader.clone());
         let keeper = thread("vigild-keeper", Box::new(move || keep(&on, keeper, &store, &look, &metrics)))?;
-        Ok(Spine { loaded: current, ended, keeping, keeper: Some(keeper), snapshots: self.snapshots, queue, reader })
+        Ok(Spine { loaded: current, ended, keeping, keeper: Some(keeper), indexing, past: self.past, snapshots: self.snapshots, queue, reader })
     }
 }
 
@@ -264,6 +297,7 @@ impl Spine {
         self.snapshots.put_coming(bundle)?;
         let rebuild = rebuild_from(&self.loaded, &loaded, &self.reader, clock::now());
         self.queue.load(loaded.clone(), rebuild);
+        self.past.now(loaded.clone());
         self.loaded = loaded;
         Ok(())
     }
@@ -272,6 +306,8 @@ impl Spine {
     pub fn stop(&mut self) {
         self.queue.stop();
         self.keeping.store(false, Ordering::Relaxed);
+        // What is not indexed by now is by the next start.
+        self.indexing.iter().for_each(Indexing::stop);
     }
 }
 

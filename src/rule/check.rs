@@ -179,6 +179,7 @@ impl Scope<'_> {
                     None
                 }
             },
+            Ast::Text { text, bare } => self.words(text, *bare, &ast.span),
             Ast::Test(name, rhs) => {
                 let field = self.field(&name.node, &name.span);
                 match rhs {
@@ -194,6 +195,22 @@ impl Scope<'_> {
                 }
             }
         }
+    }
+
+    /// A text alone. A field alone is a test forgotten, and is not taken for words.
+    fn words(&mut self, text: &str, bare: bool, span: &Range<usize>) -> Option<Expr> {
+        if bare && text.contains(['.', '@']) && self.schema.get(text).is_some() {
+            let help = Some(format!("a field needs a test: `{text} exists`; for the words of its name, write \"{text}\""));
+            self.add("C015", span, format!("`{text}` is a field"), "it is not tested for anything", help);
+            return None;
+        }
+        let words: Vec<String> = words(text);
+        if words.is_empty() {
+            let help = Some("a word is letters, digits and `_`; for other characters, write `message contains \"…\"`".to_owned());
+            self.add("C014", span, "there is no word in this text", "letters and digits are searched for", help);
+            return None;
+        }
+        Some(Expr::Test(Test { field: event::field::MESSAGE, op: Op::Words(words) }))
     }
 
     fn fields(&mut self, left: Field, c: Compare, right: Field, span: &Range<usize>) -> Option<Expr> {
@@ -442,6 +459,16 @@ impl Scope<'_> {
     }
 }
 
+/// The words of a text in lower case, in order.
+pub fn words(text: &str) -> Vec<String> {
+    let lower = |w| {
+        let mut to = Vec::new();
+        event::words::fold(w, &mut to);
+        String::from_utf8_lossy(&to).into_owned()
+    };
+    event::words::words(text.as_bytes()).map(lower).collect()
+}
+
 /// The most parts of a condition once the named ones have been put in.
 pub const MAX_NODES: usize = 65_536;
 
@@ -611,7 +638,7 @@ fn contradict(all: &[&Expr], schema: &Schema) -> bool {
     let absent =
         |f: Field| all.iter().any(|e| matches!(e, Expr::Not(n) if matches!(&**n, Expr::Test(Test { field, op: Op::Exists }) if *field == f)));
     for (i, a) in tests.iter().enumerate() {
-        if absent(a.field) {
+        if absent(a.field) && !matches!(a.op, Op::Words(_)) {
             return true;
         }
         if schema.many(a.field) || schema.ty(a.field) == Type::Any {
@@ -686,7 +713,7 @@ pub fn wakes(e: &Expr) -> bool {
             Op::Text(_, s) => !s.is_empty(),
             Op::Like(all) => all.iter().all(|p| p.chars().any(|c| c != '*' && c != '?')),
             Op::Matches(p) => regex_syntax::ParserBuilder::new().utf8(false).build().parse(p.0.as_str()).is_ok_and(|h| required(&h)),
-            Op::NotEqual(_) | Op::Order(..) | Op::Exists | Op::Field(..) => false,
+            Op::NotEqual(_) | Op::Order(..) | Op::Words(_) | Op::Exists | Op::Field(..) => false,
         },
     }
 }

@@ -6,11 +6,12 @@
 //! ```text
 //! or      = and { "or" and }
 //! and     = not { "and" not }
-//! not     = "not" not | "(" or ")" | "is" "(" string ")" | test
+//! not     = "not" not | "(" or ")" | "is" "(" string ")" | test | text
 //! test    = field ( compare ( literal | field ) | "in" set | word string | "matches" string | ":" ( string | strings ) | "exists" )
 //! compare = "==" | "!=" | "<" | "<=" | ">" | ">="
 //! set     = "[" [ literal { "," literal } ] "]" | ( "cidr" | "table" | "hosts" | "feed" | "schedule" ) "(" string { "," string } ")"
 //! word    = "contains" | "startswith" | "endswith"
+//! text    = string | bareword (no operator behind it)
 //! ```
 
 use super::{Compare, Expr, Literal, Op, Order, Place, Test};
@@ -53,6 +54,13 @@ pub enum Ast {
     Is(At<String>),
     /// A test of a field.
     Test(At<String>, Rhs),
+    /// Words in the text of the event.
+    Text {
+        /// As written, not yet cut into words.
+        text: String,
+        /// Whether it stands without quotes, so that a field may have been meant.
+        bare: bool,
+    },
 }
 
 /// The operator and right side of a test.
@@ -201,6 +209,7 @@ fn tokens(text: &str) -> Result<Vec<At<Token>>, Complaint> {
                     '|' => (if rest.starts_with("||") { "||" } else { "|" }, "write `or`"),
                     '!' => ("!", "write `not`"),
                     '\'' => ("'", "strings are in double quotes"),
+                    '.' => (".", "addresses and versions are strings in double quotes"),
                     _ => ("", "fields, strings in double quotes, numbers, `and`, `or`, `not` and operators may stand here"),
                 };
                 let end = at + if what.is_empty() { c.len_utf8() } else { what.len() };
@@ -329,6 +338,12 @@ impl Reader<'_> {
                 Ok([name]) => At { node: Ast::Is(name), span: start..end },
                 Err(_) => return Err(Complaint { deep: false, message: "`is` takes one name".into(), span: start..end, help: None }),
             }
+        } else if let Some(At { node: Token::Str(s), span }) = self.tokens.get(self.at) {
+            self.at += 1;
+            if self.operator() {
+                return Err(self.expected("`and`, `or` or the end", Some("a field is written without quotes".into())));
+            }
+            At { node: Ast::Text { text: s.clone(), bare: false }, span: span.clone() }
         } else {
             self.test()?
         };
@@ -398,13 +413,32 @@ impl Reader<'_> {
                 self.at += 1;
                 Ok(At { node: w.clone(), span: span.clone() })
             }
-            Some(At { node: Token::Str(_), .. }) => Err(self.expected(what, Some("a string alone is no condition: write `FIELD == \"…\"`".into()))),
+            Some(At { node: Token::Int(_) | Token::Float(_), .. }) => {
+                Err(self.expected(what, Some("what is searched for is written in quotes".into())))
+            }
             _ => Err(self.expected(what, None)),
         }
     }
 
+    /// Whether an operator stands next.
+    fn operator(&self) -> bool {
+        match self.peek() {
+            Some(Token::Sign(s)) => ["==", "!=", "<", "<=", ">", ">=", ":"].contains(s),
+            Some(Token::Word(w)) => ["in", "exists", "contains", "startswith", "endswith", "matches"].contains(&w.as_str()),
+            _ => false,
+        }
+    }
+
     fn test(&mut self) -> Result<At<Ast>, Complaint> {
-        let field = self.field("a field")?;
+        let field = self.field("a field or a text")?;
+        let alone = match self.peek() {
+            None | Some(Token::Sign(")")) => true,
+            Some(Token::Word(w)) => w == "and" || w == "or",
+            Some(_) => false,
+        };
+        if alone {
+            return Ok(At { node: Ast::Text { text: field.node, bare: true }, span: field.span });
+        }
         let rhs = self.rhs(&field.node)?;
         let end = self.tokens[self.at - 1].span.end;
         let span = field.span.start..end;
@@ -425,7 +459,10 @@ impl Reader<'_> {
                 "not" => return Err(self.expected(OPERATOR, Some(format!("`not` stands before the field: `not {field} in [..]`")))),
                 _ => {
                     let near = super::check::near(w, ["in", "exists", "contains", "startswith", "endswith", "matches"]);
-                    return Err(self.expected(OPERATOR, near.map(|n| format!("did you mean `{n}`?"))));
+                    let help = near.map(|n| format!("did you mean `{n}`?"));
+                    return Err(
+                        self.expected(OPERATOR, help.or_else(|| Some(format!("words one behind the other are written in quotes: \"{field} {w}\""))))
+                    );
                 }
             },
             _ => return Err(self.expected(OPERATOR, Some(format!("to ask whether it is there, write `{field} exists`")))),
@@ -538,6 +575,9 @@ fn write(e: &Expr, schema: &Schema, out: &mut String) {
 }
 
 fn test(t: &Test, schema: &Schema, out: &mut String) {
+    if let Op::Words(words) = &t.op {
+        return quote(&words.join(" "), out);
+    }
     out.push_str(schema.name(t.field));
     let compare = |c: Compare| match c {
         Compare::Equal => " == ",
@@ -596,6 +636,7 @@ fn test(t: &Test, schema: &Schema, out: &mut String) {
             }
             out.push(']');
         }
+        Op::Words(_) => {}
         Op::Exists => out.push_str(" exists"),
         Op::Cidr(nets) => {
             out.push_str(" in cidr(");
@@ -713,6 +754,13 @@ mod tests {
             Ast::Not(a) => format!("not {}", shape(a)),
             Ast::Is(n) => format!("is {}", n.node),
             Ast::Test(f, _) => f.node.clone(),
+            Ast::Text { text, bare } => {
+                if *bare {
+                    text.clone()
+                } else {
+                    format!("{text:?}")
+                }
+            }
         }
     }
 
@@ -726,6 +774,8 @@ mod tests {
             ("not (a exists or b exists) and not not c exists", "(not (a or b) and not not c)"),
             ("((a exists))", "a"),
             ("is(\"x\") and a==1or b==2", "((is x and a) or b)"),
+            ("a", "a"),
+            ("\"a b\" and not (c or ssh-login) or d exists", "((\"a b\" and not (c or ssh-login)) or d)"),
             ("@timestamp exists or proc.aname[2] exists\nand k8s.ns-name exists", "(@timestamp or (proc.aname[2] and k8s.ns-name))"),
         ] {
             assert_eq!(parse(text).map(|a| shape(&a)).map_err(|c| c.message), Ok(want.to_owned()), "{text}");
@@ -770,8 +820,10 @@ mod tests {
             ("a == 1 AND b == 2", "AND", "`and`"),
             ("a == 1)", ")", "no `("),
             ("a contains [\"x\"]", "[", "`:`"),
-            ("\"text\"", "\"text\"", "FIELD =="),
-            ("a", "", "exists"),
+            ("\"user.name\" == \"x\"", "==", "without quotes"),
+            ("203.0.113.9", ".", "double quotes"),
+            ("404", "404", "in quotes"),
+            ("sql injection", "injection", "\"sql injection\""),
         ] {
             let c = match parse(text) {
                 Err(c) => c,
@@ -780,7 +832,26 @@ mod tests {
             assert_eq!(text.get(c.span.clone()), Some(marked), "{text}: {c:?}");
             assert!(c.help.as_deref().is_some_and(|h| h.contains(help)), "{text}: {c:?}");
         }
-        for text in ["", " ", "(", "a ==", "a in", "a in [1", "not", "is(", "is(\"a\", \"b\")", "a == 1 b == 2", "and", "a : 1", "a matches b"] {
+        for text in [
+            "",
+            " ",
+            "(",
+            "a ==",
+            "a in",
+            "a in [1",
+            "not",
+            "is(",
+            "is(\"a\", \"b\")",
+            "a == 1 b == 2",
+            "and",
+            "a : 1",
+            "a matches b",
+            "404",
+            "\"a\" \"b\"",
+            "a \"b\"",
+            "true",
+            "or a",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

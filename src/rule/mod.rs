@@ -11,6 +11,7 @@ pub mod load;
 pub mod testing;
 
 use crate::event::{Field, Schema, Span, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A loaded, checked set of rules and all that they use.
@@ -22,6 +23,10 @@ pub struct RuleSet {
     pub exceptions: Vec<Exception>,
     /// Every field the rules know.
     pub schema: Schema,
+    /// `[table.NAME]`, for searches.
+    pub tables: BTreeMap<String, Arc<Table>>,
+    /// `[condition.NAME]`, for searches; `None` where it has an error of its own.
+    pub conditions: BTreeMap<String, Option<Expr>>,
 }
 
 /// How bad, as the operator sees it.
@@ -307,7 +312,8 @@ pub enum Expr {
     Test(Test),
 }
 
-/// A test of one field: true if any of its values passes, false where it is missing.
+/// A test of one field: true if any of its values passes, false where it is missing. The text of the event
+/// ([`Op::Words`]) is the one exception: it is `message`, or `event.original` where there is no message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
     /// The field.
@@ -331,6 +337,9 @@ pub enum Op {
     Matches(Pattern),
     /// `:`, one of these.
     Like(Vec<String>),
+    /// A string or a word alone: the text of the event has these words (of [`crate::event::words`], at least one) one
+    /// behind the other. The test's field is `message`.
+    Words(Vec<String>),
     /// `exists`.
     Exists,
     /// `in cidr(..)`.

@@ -37,6 +37,8 @@ mod rsyslog;
 mod rules;
 mod samples;
 mod saved_state;
+mod search;
+mod searching;
 mod sockets;
 mod store;
 mod streams;

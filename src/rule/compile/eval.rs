@@ -91,7 +91,11 @@ impl Builder {
     /// The rarest witness of a condition that has been added; `None` where only asking it tells.
     pub(super) fn witness(&self, e: &Expr) -> Option<Witness> {
         match e {
-            Expr::Test(t) => self.known.get(&key(t)).map(|&p| (vec![p], self.ways[p as usize].1)),
+            Expr::Test(t) => {
+                let p = *self.known.get(&key(t))?;
+                let (way, est) = &self.ways[p as usize];
+                (*way != Way::Asked).then(|| (vec![p], *est))
+            }
             Expr::And(list) => list.iter().filter_map(|e| self.witness(e)).min_by(|a, b| a.1.total_cmp(&b.1)),
             Expr::Or(list) => list.iter().try_fold((Vec::new(), 0f32), |(mut all, est), e| {
                 let (w, more) = self.witness(e)?;

@@ -69,6 +69,8 @@ pub(super) enum Way {
     Scan,
     /// Its rules are woken whenever the field is there; it is asked of the event.
     Present,
+    /// Only asking the event tells.
+    Asked,
 }
 
 /// How a test is found, and the share of events for which it may hold, estimated.
@@ -101,6 +103,8 @@ pub(super) fn way(test: &Test) -> (Way, f32) {
             }
             None => (Way::Scan, 0.6),
         },
+        // Its text stands in one field of some events and in another of others.
+        Op::Words(_) => (Way::Asked, 1.0),
         Op::Exists => (Way::Scan, 0.5 * seen.max(0.2)),
         Op::NotEqual(_) => (Way::Scan, 0.9),
         Op::Order(..) => (Way::Scan, 0.6),
@@ -333,6 +337,7 @@ impl Gather {
             }
             Way::Scan => self.scan.push(p),
             Way::Present => self.present.push(p),
+            Way::Asked => {}
         }
     }
 

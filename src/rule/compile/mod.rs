@@ -11,12 +11,17 @@
 
 mod eval;
 mod index;
+mod one;
+mod phrase;
 mod predicate;
 #[cfg(test)]
 mod tests;
 
+pub use one::{Condition, Probe};
+pub use phrase::Phrase;
+
 use super::{Expr, Kind, Op, Part, Rearm, RuleSet, Template, When};
-use crate::event::{Event, Field, Layout, Timestamp, Value};
+use crate::event::{Event, Field, Layout, Timestamp, Value, field};
 use eval::{Answers, Asked, Builder, Conditions};
 use index::{FieldIndex, Gather, Memo, Scratch, Way};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +127,13 @@ pub fn fields(rules: &RuleSet) -> Vec<Field> {
     out.into_iter().collect()
 }
 
+/// Every field that a condition needs in a row. Sorted, each once.
+pub fn fields_of(e: &Expr) -> Vec<Field> {
+    let mut out = BTreeSet::new();
+    expr(e, &mut out);
+    out.into_iter().collect()
+}
+
 fn when(w: &When, out: &mut BTreeSet<Field>) {
     w.where_.iter().for_each(|e| expr(e, out));
 }
@@ -132,8 +144,10 @@ fn expr(e: &Expr, out: &mut BTreeSet<Field>) {
         Expr::Not(e) => expr(e, out),
         Expr::Test(t) => {
             out.insert(t.field);
-            if let Op::Field(_, other) = t.op {
-                out.insert(other);
+            match t.op {
+                Op::Field(_, other) => drop(out.insert(other)),
+                Op::Words(_) => drop(out.insert(field::EVENT_ORIGINAL)),
+                _ => {}
             }
         }
     }
@@ -145,12 +159,7 @@ fn template(t: &Template, out: &mut BTreeSet<Field>) {
 
 /// Whether a condition holds for one event, compiled for this one question: for `explain` and tests, not for streams.
 pub fn holds(e: &Expr, ev: &Event<'_>) -> bool {
-    match e {
-        Expr::And(list) => list.iter().all(|e| holds(e, ev)),
-        Expr::Or(list) => list.iter().any(|e| holds(e, ev)),
-        Expr::Not(e) => !holds(e, ev),
-        Expr::Test(t) => predicate::Predicate::new(t, ev.layout()).holds(ev),
-    }
+    Condition::new(e, ev.layout()).holds(ev)
 }
 
 impl Matcher {

@@ -1,6 +1,8 @@
 //! One test of one field, ready to be asked: its literals sorted into sets, its patterns compiled.
 
-use crate::event::{Event, Layout, Value};
+use super::phrase::Phrase;
+pub(super) use crate::event::words::lower;
+use crate::event::{Event, Field, Layout, Value, field};
 use crate::rule::{Compare, Literal, Op, Order, Place, Test};
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
@@ -175,6 +177,8 @@ pub(super) enum Check {
     Ends(Box<[u8]>),
     Matches(regex::bytes::Regex),
     Like(Box<[Like]>),
+    /// Of the text of the event, which is in the slot of the test or, where that has none, in this one.
+    Words(Box<Phrase>, Option<u16>),
     Exists,
     Field(Compare, Option<u16>),
 }
@@ -189,7 +193,7 @@ pub(super) struct Predicate {
 
 impl Predicate {
     pub(super) fn new(test: &Test, layout: &Layout) -> Predicate {
-        let slot = |f| layout.slot(f).map(|s| s as u16);
+        let slot = |f: Field| layout.slot(f).map(|s| s as u16);
         let check = match &test.op {
             Op::In(list) => match list.as_slice() {
                 [Literal::Str(s)] => Check::Text(s.as_bytes().into()),
@@ -203,6 +207,7 @@ impl Predicate {
             Op::Text(Place::Ends, s) => Check::Ends(s.as_bytes().into()),
             Op::Matches(p) => Check::Matches(p.0.clone()),
             Op::Like(list) => Check::Like(list.iter().map(|s| Like::new(s)).collect()),
+            Op::Words(words) => Check::Words(Box::new(Phrase::new(words)), slot(field::EVENT_ORIGINAL)),
             Op::Exists => Check::Exists,
             Op::Field(c, f) => Check::Field(*c, slot(*f)),
         };
@@ -218,19 +223,25 @@ impl Predicate {
             Check::Field(..) => 6,
             Check::Contains(_) => 20,
             Check::Like(l) => 60 * l.len() as u32,
+            Check::Words(..) => 400,
             Check::Matches(_) => 10_000,
         }
     }
 
     /// Whether it reads text byte by byte, so that remembering the answer pays.
     pub(super) fn is_search(&self) -> bool {
-        matches!(self.check, Check::Contains(_) | Check::Like(_) | Check::Matches(_))
+        matches!(self.check, Check::Contains(_) | Check::Like(_) | Check::Matches(_) | Check::Words(..))
     }
 
     /// Whether the event passes: any value of the field does.
     pub(super) fn holds(&self, ev: &Event<'_>) -> bool {
-        let Some(slot) = self.slot else { return false };
-        let v = ev.at(usize::from(slot));
+        let at = |slot: Option<u16>| slot.map_or(Value::Missing, |s| ev.at(usize::from(s)));
+        let mut v = at(self.slot);
+        if let Check::Words(_, other) = &self.check
+            && v.is_missing()
+        {
+            v = at(*other);
+        }
         match (&self.check, v) {
             (_, Value::Missing) => false,
             (Check::Field(c, other), v) => {
@@ -260,8 +271,12 @@ impl Predicate {
             (Check::Ends(t), Value::Str(s)) => s.ends_with(t),
             (Check::Matches(r), Value::Str(s)) => r.is_match(s),
             (Check::Like(list), Value::Str(s)) => list.iter().any(|l| l.matches(s)),
+            (Check::Words(p, _), Value::Str(s)) => p.is_in(s),
             (Check::Exists, _) => true,
-            (Check::Contains(_) | Check::Starts(_) | Check::Ends(_) | Check::Matches(_) | Check::Like(_) | Check::Field(..), _) => false,
+            (
+                Check::Contains(_) | Check::Starts(_) | Check::Ends(_) | Check::Matches(_) | Check::Like(_) | Check::Words(..) | Check::Field(..),
+                _,
+            ) => false,
         }
     }
 }
@@ -304,11 +319,6 @@ fn literal(l: &Literal) -> Value<'_> {
         Literal::Ip(ip) => Value::Ip(crate::event::fold(*ip)),
         Literal::Time(t) => Value::Time(*t),
     }
-}
-
-/// A character in lower case, one for one (the simple mapping of Unicode).
-pub(super) fn lower(c: char) -> char {
-    if c.is_ascii() { c.to_ascii_lowercase() } else { c.to_lowercase().next().unwrap_or(c) }
 }
 
 /// A character at the front and its length in bytes; a byte that begins none is a character of its own, beyond Unicode.

@@ -112,10 +112,23 @@ fn naive(e: &Expr, ev: &Event<'_>) -> bool {
         Expr::Or(l) => l.iter().any(|e| naive(e, ev)),
         Expr::Not(e) => !naive(e, ev),
         Expr::Test(t) => {
+            if let Op::Words(words) = &t.op {
+                let text = [ev.get(MESSAGE), ev.get(ORIGINAL)].into_iter().find(|v| !v.is_missing());
+                return text
+                    .into_iter()
+                    .flat_map(Value::each)
+                    .filter_map(|v| v.str())
+                    .any(|s| naive_words(s).windows(words.len()).any(|w| w == words));
+            }
             let values: Vec<Value<'_>> = ev.get(t.field).each().collect();
             values.iter().any(|v| naive_one(&t.op, v, ev))
         }
     }
+}
+
+fn naive_words(s: &[u8]) -> Vec<String> {
+    let s = String::from_utf8_lossy(s);
+    s.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(|w| lowered(w).into_iter().collect()).collect()
 }
 
 fn naive_equal(l: &Literal, v: &Value<'_>) -> bool {
@@ -180,6 +193,7 @@ fn naive_one(op: &Op, v: &Value<'_>, ev: &Event<'_>) -> bool {
         Op::Text(Place::Ends, t) => text(&|s| s.ends_with(t.as_str())),
         Op::Matches(p) => text(&|s| p.0.is_match(s.as_bytes())),
         Op::Like(list) => text(&|s| list.iter().any(|p| naive_like(&lowered(p), &lowered(s)))),
+        Op::Words(_) => unreachable!("it is asked of the event"),
         Op::Exists => true,
         Op::Cidr(nets) => inside(nets),
         Op::Table(t) => match v {
@@ -240,9 +254,12 @@ const PART: Field = field::VULNERABILITY_SCORE_BASE;
 const FLAG: Field = field::TLS_RESUMED;
 const IP: Field = field::CLIENT_IP;
 const TIME: Field = field::EVENT_START;
+/// The text of an event, and where it stands when there is none.
+const MESSAGE: Field = field::MESSAGE;
+const ORIGINAL: Field = field::EVENT_ORIGINAL;
 /// Stands for a field of any type.
 const ANY: Field = field::EVENT_REASON;
-const FIELDS: [Field; 9] = [TEXT, WORD, MANY, NUMBER, PART, FLAG, IP, TIME, ANY];
+const FIELDS: [Field; 11] = [TEXT, WORD, MANY, NUMBER, PART, FLAG, IP, TIME, ANY, MESSAGE, ORIGINAL];
 
 const TEXTS: &[&str] = &[
     "a",
@@ -268,9 +285,11 @@ const TEXTS: &[&str] = &[
     "σας",
     "x y",
     "日本ab",
+    "a-a a,b",
 ];
 const PATTERNS: &[&str] =
     &["*", "?", "a", "AB*", "*bc", "*b?", "?ab", "k*", "*É*", "é??", "*a*b*c*", "b*c", "sab", "*σ", "i?b", "", "??", "*ab", "日*", "straß?"];
+const PHRASES: &[&str] = &["a", "AB", "x y", "x", "cabc and", "and abd", "kab", "éab", "straße", "σασ", "b c", "日本ab", "a a", "a a b"];
 const NEEDLES: &[&str] = &["a", "ab", "bc", "abc", "É", "é", "K", "\u{212a}", "x", "ß", "", "ab\u{fe0f}", "日本"];
 const REGEXES: &[&str] = &[
     "abc",
@@ -375,7 +394,11 @@ fn op(f: Field) -> BoxedStrategy<Op> {
 }
 
 fn condition() -> impl Strategy<Value = Expr> {
-    let leaf = prop::sample::select(FIELDS.to_vec()).prop_flat_map(|f| op(f).prop_map(move |o| test(f, o)));
+    let words = prop::sample::select(PHRASES).prop_map(|p| test(MESSAGE, Op::Words(crate::rule::check::words(p))));
+    let leaf = prop_oneof![
+        9 => prop::sample::select(FIELDS.to_vec()).prop_flat_map(|f| op(f).prop_map(move |o| test(f, o))),
+        1 => words,
+    ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             3 => prop::collection::vec(inner.clone(), 0..4).prop_map(Expr::And),
@@ -537,6 +560,31 @@ fn not_turns_the_truth_value_and_fields_compare_with_fields() {
     let row = vec![(WORD, vec![G::Str("a")]), (MANY, vec![G::Str("b"), G::Str("a")])];
     assert!(matches(same(Compare::Equal), &row) && matches(same(Compare::NotEqual), &row));
     assert!(!matches(same(Compare::NotEqual), &vec![(WORD, vec![G::Str("a")])]));
+}
+
+#[test]
+fn words_are_found_one_behind_the_other_in_the_text_of_the_event() {
+    let words = |s: &str| test(MESSAGE, Op::Words(crate::rule::check::words(s)));
+    for (phrase, message, original, want) in [
+        ("sql injection", "GET ?x=SQL-Injection!", "", true),
+        ("sql injection", "sql, then injection", "", false),
+        ("injection sql", "sql injection", "", false),
+        ("inject", "injection", "", false),
+        ("login", "user logged in", "login", false),
+        ("login", "", "{\"action\":\"Login\"}", true),
+        ("a a b", "a a a b", "", true),
+        ("a b a c", "a b a b a c", "", true),
+        ("a b a c", "a b a b a", "", false),
+        ("kelvin", "\u{212a}ELVIN", "", true),
+        ("über", "ÜBER", "", true),
+        ("über", "uber", "", false),
+        ("x", "", "", false),
+    ] {
+        let row: Row =
+            [(MESSAGE, message), (ORIGINAL, original)].into_iter().filter(|(_, s)| !s.is_empty()).map(|(f, s)| (f, vec![G::Str(s)])).collect();
+        assert_eq!(matches(words(phrase), &row), want, "{phrase} in {row:?}");
+        assert_eq!(matches(Expr::Not(Box::new(words(phrase))), &row), !want, "not {phrase} in {row:?}");
+    }
 }
 
 #[test]

@@ -326,7 +326,7 @@ impl Loader<'_> {
         self.read_tables(tables);
         self.read_conditions(conditions);
         self.read_facts(rules, &tunes);
-        let mut set = RuleSet { exceptions: Vec::new(), rules: Vec::new(), schema: Schema::default() };
+        let mut set = RuleSet::default();
         let mut drafts = Vec::new();
         let mut index: Vec<(String, usize)> =
             self.facts.iter().enumerate().filter(|(_, f)| f.enabled && !f.id.is_empty()).map(|(i, f)| (f.id.clone(), i)).collect();
@@ -365,6 +365,7 @@ impl Loader<'_> {
         self.levels(&mut drafts);
         set.rules = drafts.into_iter().map(|d| d.rule).collect();
         set.schema = std::mem::take(&mut self.schema);
+        (set.tables, set.conditions) = (std::mem::take(&mut self.tables), std::mem::take(&mut self.conditions));
         set
     }
 }
@@ -417,7 +418,7 @@ fn named_conditions(a: &At<Ast>, out: &mut Vec<String>) {
         Ast::And(all) | Ast::Or(all) => all.iter().for_each(|a| named_conditions(a, out)),
         Ast::Not(a) => named_conditions(a, out),
         Ast::Is(n) => out.push(n.node.clone()),
-        Ast::Test(..) => {}
+        Ast::Test(..) | Ast::Text { .. } => {}
     }
 }
 

@@ -126,6 +126,10 @@ fn every_complaint_is_made_where_it_belongs() {
         ("C011", single("host.name in hosts(\"scaner\")"), "\"scaner\""),
         ("C012", single("url.path matches \"passwd\""), "\"passwd\""),
         ("C013", single("process.command_line contains \"curl\""), "process.command_line"),
+        ("C014", single("tags == \"x\" and \"--\""), "\"--\""),
+        ("C015", single("user.name and tags == \"x\""), "user.name"),
+        ("C015", single("tags == \"x\" and not @timestamp"), "@timestamp"),
+        ("R054", single("\"sql injection\""), "'''\"sql injection\"'''"),
     ];
     let mut codes: BTreeSet<&str> = BTreeSet::new();
     for (code, text, marked) in &cases {
@@ -198,6 +202,10 @@ fn literals_take_the_type_of_their_field() {
         op("source.ip == \"::ffff:192.0.2.1\""),
         Op::In(vec![Literal::Ip("192.0.2.1".parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()))])
     );
+    let words = |w: &[&str]| Op::Words(w.iter().map(|w| (*w).to_owned()).collect());
+    assert_eq!(op("\"SQL-Injection\""), words(&["sql", "injection"]));
+    assert_eq!(op("ssh-login"), words(&["ssh", "login"]));
+    assert_eq!(op("message"), words(&["message"]), "a name without a dot is a word");
     assert_eq!(op("vulnerability.score.base >= 7"), Op::Order(Order::AtLeast, Literal::Float(7.0)));
     assert_eq!(op("source.port > 2.5"), Op::Order(Order::Greater, Literal::Int(2)));
     assert_eq!(op("source.port >= 2.5"), Op::Order(Order::AtLeast, Literal::Int(3)));

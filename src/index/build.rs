@@ -1,0 +1,274 @@
+//! From events to a published slice.
+
+use super::common::Common;
+use super::doc::{Doc, Row};
+use super::folder::{self, BUILDING, Folder};
+use super::gather;
+use super::list::Index;
+use super::manifest::{self, Manifest};
+use super::schema::{Plan, schema};
+use super::sets::{self, Blocks, Set};
+use super::slice::Slice;
+use super::term;
+use crate::event::{Event, Timestamp, Value, field, words};
+use crate::journal::Address;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tantivy::store::Compressor;
+use tantivy::{IndexBuilder, IndexSettings, SingleSegmentIndexWriter};
+
+/// Terms and posting lists that are being built take so many bytes at most, but for one document's.
+pub const MEMORY: usize = 64 << 20;
+/// So many values of a field of one event are terms; of more, the rest is looked for in the journal.
+pub const MAX_VALUES: usize = 64;
+/// So many words of one record are looked at; of more, the rest is looked for in the journal.
+pub const MAX_WORDS: usize = 8192;
+/// Words over so many bytes are cut.
+pub const MAX_WORD: usize = 32;
+/// Stands behind a word that was cut. No word holds it.
+pub(super) const CUT: u8 = 0xff;
+
+/// What is known of a record beside its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its number.
+    pub seq: u64,
+    /// Where it stands in the journal.
+    pub at: Address,
+    /// Its time: what the engine takes it for.
+    pub time: Timestamp,
+    /// The stream that it came in, unless its event names another.
+    pub stream: &'a str,
+    /// Its bytes.
+    pub raw: &'a [u8],
+}
+
+/// Where a slice begins.
+#[derive(Clone, Copy, Debug)]
+pub struct From<'a> {
+    /// The first entry that it covers.
+    pub lsn: u64,
+    /// The bundle under which its records are read.
+    pub bundle: &'a [u8; 32],
+}
+
+/// The values of one field.
+#[derive(Default)]
+struct Seen {
+    having: Vec<u64>,
+    unsure: RoaringBitmap,
+}
+
+/// Builds one slice.
+pub struct Builder {
+    folder: Folder,
+    root: PathBuf,
+    writer: SingleSegmentIndexWriter<Doc>,
+    plan: Arc<Plan>,
+    row: Arc<Row>,
+    manifest: Manifest,
+    seen: Vec<Seen>,
+    wordy: RoaringBitmap,
+    blocks: Blocks,
+}
+
+/// Tantivy's settings: documents are not stored in it.
+pub(super) fn settings() -> IndexSettings {
+    IndexSettings {
+        docstore_compression: Compressor::Zstd(Default::default()),
+        docstore_compress_dedicated_thread: false,
+        ..IndexSettings::default()
+    }
+}
+
+pub(super) fn wrong(e: tantivy::TantivyError) -> io::Error {
+    match e {
+        tantivy::TantivyError::IoError(e) => Arc::try_unwrap(e).unwrap_or_else(|e| io::Error::new(e.kind(), e)),
+        e => io::Error::other(e),
+    }
+}
+
+impl Builder {
+    /// Begins a slice of an index that covers the journal from an entry on. Once `stop` is set it fails.
+    pub fn new(index: &Index, from: From<'_>, plan: Arc<Plan>, common: &mut Common, stop: Arc<AtomicBool>) -> io::Result<Builder> {
+        let (root, first) = (index.root(), from.lsn);
+        let folder = Folder::new(root.join(format!("{BUILDING}{first}")), stop)?;
+        let writer = IndexBuilder::new().schema(schema()).settings(settings()).single_segment_index_writer(folder.clone(), MEMORY).map_err(wrong)?;
+        common.begin();
+        let seen = plan.columns.iter().map(|_| Seen::default()).collect();
+        let mut manifest = Manifest::new(index.journal(), first, first);
+        manifest.fields = plan.names().clone();
+        manifest.under(first, from.bundle);
+        Ok(Builder {
+            folder,
+            root: root.to_owned(),
+            writer,
+            plan,
+            row: Arc::default(),
+            manifest,
+            seen,
+            wordy: RoaringBitmap::new(),
+            blocks: Blocks::default(),
+        })
+    }
+
+    /// Documents so far.
+    pub fn docs(&self) -> u32 {
+        self.manifest.docs
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub fn memory(&self) -> usize {
+        self.writer.mem_usage() + self.seen.iter().map(|s| s.having.len() * 8).sum::<usize>()
+    }
+
+    /// The first entry that it covers.
+    pub fn first(&self) -> u64 {
+        self.manifest.first
+    }
+
+    /// Adds the next record of the journal; its event has a row of the plan's layout.
+    pub fn add(&mut self, r: &Record<'_>, event: &Event<'_>, common: &mut Common) -> io::Result<()> {
+        let doc = self.manifest.docs;
+        // Tantivy lets go of a document when it has taken it.
+        if Arc::get_mut(&mut self.row).is_none() {
+            self.row = Arc::default();
+        }
+        let Some(row) = Arc::get_mut(&mut self.row) else { return Err(io::Error::other("a document is in use")) };
+        row.clear();
+        (row.time, row.seq) = (r.time.0, r.seq);
+        (row.segment, row.offset, row.record) = (r.at.segment, r.at.offset, r.at.record.into());
+        let stream = event.get(field::EVENT_STREAM).str().unwrap_or(r.stream.as_bytes());
+        row.bytes.extend_from_slice(stream);
+        row.stream = (0, stream.len() as u32);
+        for (c, seen) in self.plan.columns.iter().zip(&mut self.seen) {
+            let v = event.at(c.slot);
+            if v.is_missing() {
+                continue;
+            }
+            let mut whole = true;
+            for (i, v) in v.each().enumerate() {
+                if i == MAX_VALUES {
+                    whole = false;
+                    break;
+                }
+                whole &= value(row, &c.prefix, &v);
+            }
+            let i = doc as usize / 64;
+            if seen.having.len() <= i {
+                seen.having.resize(i + 1, 0);
+            }
+            gather::set(&mut seen.having, doc);
+            if !whole {
+                seen.unsure.insert(doc);
+            }
+        }
+        let text = event.get(field::MESSAGE).str().or(event.get(field::EVENT_ORIGINAL).str()).unwrap_or(r.raw);
+        if !look(row, text, common) {
+            self.wordy.insert(doc);
+        }
+        self.writer.add_document(Doc(self.row.clone())).map_err(wrong)?;
+        self.blocks.add(r.time);
+        let m = &mut self.manifest;
+        if m.docs == 0 {
+            m.seqs.0 = r.seq;
+        }
+        m.seqs.1 = r.seq + 1;
+        m.docs += 1;
+        (m.oldest, m.newest) = (m.oldest.min(r.time), m.newest.max(r.time));
+        Ok(())
+    }
+
+    /// Writes it, makes it durable, and gives it its name: it covers the journal up to the entry `last`.
+    pub fn publish(mut self, last: u64, common: &Common) -> io::Result<Slice> {
+        self.manifest.last = last;
+        self.manifest.common = common.list().into_iter().collect();
+        self.writer.finalize().map_err(wrong)?;
+        let mut all: BTreeMap<Set, RoaringBitmap> = BTreeMap::new();
+        for (name, s) in self.plan.columns.iter().zip(self.seen) {
+            let name = String::from_utf8_lossy(&name.prefix[..name.prefix.len() - 1]).into_owned();
+            let mut having = gather::roaring(&s.having);
+            having.optimize();
+            all.insert(Set::Having(name.clone()), having);
+            all.insert(Set::Unsure(name), s.unsure);
+        }
+        all.insert(Set::Wordy, self.wordy);
+        sets::write(&self.folder, &all, &self.blocks.all)?;
+        publish(&self.root, &self.folder, self.manifest)
+    }
+
+    /// Removes what there is of it.
+    pub fn drop_it(self) -> io::Result<()> {
+        folder::remove(self.folder.path())
+    }
+}
+
+/// Gives a folder, whose files are all written, its description and its name.
+pub(super) fn publish(root: &Path, folder: &Folder, mut m: Manifest) -> io::Result<Slice> {
+    let bytes = m.seal(folder.sums())?;
+    folder.put(manifest::FILE, &bytes)?;
+    folder.settle()?;
+    let path = root.join(folder::name(&(m.first..=m.last)));
+    folder::rename(folder.path(), &path)?;
+    folder::sync(root)?;
+    Slice::of(&path, m)
+}
+
+/// Adds the terms of a value; `false` if it has none.
+fn value(row: &mut Row, prefix: &[u8], v: &Value<'_>) -> bool {
+    let from = row.bytes.len();
+    row.bytes.extend_from_slice(prefix);
+    if !term::put(v, &mut row.bytes) {
+        row.bytes.truncate(from);
+        return false;
+    }
+    row.terms.push((from as u32, row.bytes.len() as u32));
+    if let Value::Str(s) = v {
+        let from = row.bytes.len();
+        row.bytes.extend_from_slice(prefix);
+        if term::put_folded(s, &mut row.bytes) {
+            row.terms.push((from as u32, row.bytes.len() as u32));
+        } else {
+            row.bytes.truncate(from);
+        }
+    }
+    true
+}
+
+/// Adds the words of a text that are not common; `false` if there are too many.
+fn look(row: &mut Row, text: &[u8], common: &mut Common) -> bool {
+    let counts = common.next();
+    for (i, w) in words::words(text).enumerate() {
+        if i == MAX_WORDS {
+            return false;
+        }
+        let from = row.bytes.len();
+        put_word(w, &mut row.bytes);
+        let word = &row.bytes[from..];
+        // One that was cut has no text by which it could be listed.
+        if counts && word.last() != Some(&CUT) {
+            common.count(word);
+        }
+        if common.has(word) {
+            row.bytes.truncate(from);
+        } else {
+            row.words.push((from as u32, row.bytes.len() as u32));
+        }
+    }
+    true
+}
+
+/// Appends a word as it is indexed: in lower case, and with [`CUT`] behind it if it was cut.
+pub(super) fn put_word(word: &[u8], to: &mut Vec<u8>) {
+    let from = to.len();
+    words::fold(word, to);
+    if to.len() - from > MAX_WORD {
+        let end = (from..=from + MAX_WORD).rev().find(|i| to[*i] & 0xc0 != 0x80).unwrap_or(from);
+        to.truncate(end);
+        to.push(CUT);
+    }
+}

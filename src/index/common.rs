@@ -1,0 +1,125 @@
+//! Words that stand in a large part of all records: the names of JSON fields above all. They are counted in a sample while slices are
+//! built and from then on not indexed; a slice says which words that are.
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+
+/// Every so many documents one is counted.
+const EVERY: u32 = 8;
+/// After so many documents were counted they are judged.
+const WINDOW: u32 = 256;
+/// A word in more than one of so many documents is common; one that is has to become rarer than half of that to be so no longer.
+const SHARE: u32 = 8;
+/// So many different words are counted at most, and so many are common at most.
+const MAX: usize = 1 << 16;
+const MAX_COMMON: usize = 4096;
+
+/// The words that are common, and what is known of the others.
+#[derive(Default)]
+pub struct Common {
+    /// Not indexed in the slice that is being built.
+    listed: HashSet<Box<[u8]>, RandomState>,
+    /// Those of them that the last judgement found so.
+    common: HashSet<Box<[u8]>, RandomState>,
+    /// Documents with the word, and the number of the last one.
+    counts: HashMap<Box<[u8]>, (u32, u32), RandomState>,
+    seen: u32,
+    counted: u32,
+}
+
+impl Common {
+    /// A slice begins.
+    pub(super) fn begin(&mut self) {
+        self.listed = self.common.clone();
+    }
+
+    /// A document begins; whether its words are counted.
+    pub(super) fn next(&mut self) -> bool {
+        self.seen = self.seen.wrapping_add(1);
+        let counts = self.seen % EVERY == 0;
+        if counts {
+            if self.counted == WINDOW {
+                self.judge();
+            }
+            self.counted += 1;
+        }
+        counts
+    }
+
+    /// Whether a word is not indexed.
+    #[inline]
+    pub(super) fn has(&self, word: &[u8]) -> bool {
+        self.listed.contains(word)
+    }
+
+    /// Counts a word of the document.
+    pub(super) fn count(&mut self, word: &[u8]) {
+        let n = self.counted;
+        if let Some((count, last)) = self.counts.get_mut(word) {
+            *count += (*last != n) as u32;
+            *last = n;
+        } else if self.counts.len() < MAX {
+            self.counts.insert(word.into(), (1, n));
+        }
+    }
+
+    fn judge(&mut self) {
+        let least = |w: &[u8]| WINDOW / if self.common.contains(w) { 2 * SHARE } else { SHARE };
+        let mut common: Vec<(u32, Box<[u8]>)> = self.counts.iter().filter(|(w, c)| c.0 > least(w)).map(|(w, c)| (c.0, w.clone())).collect();
+        common.sort_unstable_by(|a, b| b.cmp(a));
+        self.common = common.into_iter().take(MAX_COMMON).map(|c| c.1).collect();
+        let room = MAX_COMMON.saturating_sub(self.listed.len());
+        let new: Vec<_> = self.common.iter().filter(|w| !self.listed.contains(*w)).take(room).cloned().collect();
+        self.listed.extend(new);
+        self.counts.clear();
+        self.counted = 0;
+    }
+
+    /// The words that are not all indexed in this slice, in order.
+    pub(super) fn list(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.listed.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(c: &mut Common, docs: u32, words: impl Fn(u32) -> Vec<String>) {
+        for n in 0..docs {
+            if c.next() {
+                words(n).iter().for_each(|w| c.count(w.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_of_many_documents_is_common_until_it_is_rare() {
+        let mut c = Common::default();
+        c.begin();
+        // Twice in a document counts once.
+        feed(&mut c, EVERY * (WINDOW + 1), |n| vec!["all".into(), "all".into(), format!("n{n}"), if n % 64 == 7 { "some" } else { "none" }.into()]);
+        assert_eq!(c.list(), ["all", "none"]);
+        feed(&mut c, EVERY * (WINDOW + 1), |n| vec![if n / EVERY % 12 == 1 { "all" } else { "none" }.into()]);
+        c.begin();
+        assert_eq!(c.list(), ["all", "none"], "a twelfth is enough to stay");
+        feed(&mut c, EVERY * (WINDOW + 1), |_| vec!["none".into()]);
+        assert_eq!(c.list(), ["all", "none"], "it stays listed for the slice in which it was");
+        c.begin();
+        assert_eq!(c.list(), ["none"]);
+    }
+
+    #[test]
+    fn what_is_counted_is_bounded() {
+        let mut c = Common::default();
+        c.begin();
+        for n in 0..EVERY * WINDOW {
+            if c.next() {
+                (0..2000).for_each(|w| c.count(format!("{n} {w}").as_bytes()));
+            }
+        }
+        assert_eq!(c.counts.len(), MAX);
+    }
+}

@@ -1,0 +1,184 @@
+//! Slices that are not what was written: none is read as if it were.
+
+use super::*;
+use crate::disk::sim::Dice;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Three slices of 40 records each.
+fn three(root: &Path) -> Load {
+    let index = Index::open(root, JOURNAL).expect("open");
+    let mut load = Load::mixed(120);
+    for lsns in [1..=40, 41..=80, 81..=120] {
+        index.add(load.build(&index, lsns, &mut Common::default())).expect("added");
+    }
+    load
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for e in fs::read_dir(from).expect("a folder") {
+        let e = e.expect("an entry");
+        let to = to.join(e.file_name());
+        if e.path().is_dir() {
+            copy(&e.path(), &to);
+        } else {
+            fs::copy(e.path(), to).expect("copied");
+        }
+    }
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(root)
+        .expect("a folder")
+        .flat_map(|d| fs::read_dir(d.expect("an entry").path()).expect("a slice"))
+        .map(|f| f.expect("a file").path())
+        .collect();
+    all.sort();
+    all
+}
+
+/// Flips a bit, cuts, lengthens or deletes a file, or swaps it with another.
+fn hurt(dice: &mut Dice, file: &Path, other: &Path) -> bool {
+    let mut bytes = fs::read(file).expect("read");
+    match dice.below(5) {
+        0 => fs::remove_file(file).expect("removed"),
+        1 => fs::write(file, &bytes[..dice.below(bytes.len() as u64) as usize]).expect("cut"),
+        2 => {
+            bytes.extend_from_slice(&[0; 3]);
+            fs::write(file, &bytes).expect("lengthened");
+        }
+        3 => {
+            let content = fs::read(other).expect("read");
+            if content == bytes {
+                return false;
+            }
+            fs::write(file, content).expect("swapped");
+        }
+        _ => {
+            let at = dice.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << dice.below(8);
+            fs::write(file, &bytes).expect("flipped");
+        }
+    }
+    true
+}
+
+/// Whatever is done to one file, the slice is put aside or what it says is what it said; the others stay.
+fn campaign(trials: u64) {
+    let t = tempfile::tempdir().expect("a folder");
+    let whole = t.path().join("whole");
+    let mut load = three(&whole);
+    let all = files(&whole);
+    for seed in 0..trials {
+        let mut dice = Dice(seed);
+        let root = t.path().join("hurt");
+        copy(&whole, &root);
+        let pick = |dice: &mut Dice| root.join(all[dice.below(all.len() as u64) as usize].strip_prefix(&whole).expect("inside"));
+        let (file, other) = (pick(&mut dice), pick(&mut dice));
+        let hurt = hurt(&mut dice, &file, &other);
+        let index = Index::open(&root, JOURNAL).expect("it opens whatever is there");
+        let there: Vec<u64> = index.slices().iter().map(|s| s.first()).collect();
+        if hurt {
+            assert_eq!(there.len(), 2, "seed {seed}: {} is damaged, and nobody says so", file.display());
+            assert_eq!(index.said().len(), 1);
+            assert_eq!(index.missing(1..=120).iter().map(|r| r.end() - r.start() + 1).sum::<u64>(), 40, "it is to be built again");
+            assert_eq!(fs::read_dir(root.join("damaged")).expect("a folder").count(), 1);
+        } else {
+            assert_eq!(there, [1, 41, 81]);
+        }
+        if seed % 50 == 0 {
+            index.slices().iter().for_each(|s| load.check(s));
+        }
+        fs::remove_dir_all(&root).expect("removed");
+    }
+}
+
+#[test]
+fn a_damaged_slice_is_put_aside_and_never_read() {
+    campaign(200);
+}
+
+#[test]
+#[ignore = "takes minutes; tests/run --long damage"]
+fn a_damaged_slice_is_put_aside_and_never_read_ten_thousand_times() {
+    campaign(10_000);
+}
+
+#[test]
+fn damage_is_found_by_a_comparison_while_the_index_is_open() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    assert_eq!((index.slices().len(), index.verify(&|| false).slices), (3, 3));
+    let file = files(t.path()).into_iter().find(|f| f.extension().is_some_and(|e| e == "idx")).expect("posting lists");
+    let mut bytes = fs::read(&file).expect("read");
+    bytes[0] ^= 1;
+    // In a file of its own: what is open is the old one.
+    fs::remove_file(&file).expect("removed");
+    fs::write(&file, bytes).expect("written");
+    assert_eq!(index.verify(&|| false).damaged, ["00000000000000000001-00000000000000000040"]);
+    assert_eq!((index.slices().len(), index.damaged(), index.missing(1..=120)), (2, 1, vec![1..=40]));
+}
+
+#[test]
+fn a_slice_of_a_later_version_is_left_and_its_stretch_is_missing() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let file = t.path().join("00000000000000000041-00000000000000000080/slice.json");
+    let manifest = Manifest::read(file.parent().expect("a folder"), JOURNAL).expect("it is whole");
+    let write = |format| {
+        let mut m = manifest.clone();
+        m.format = format;
+        fs::write(&file, m.text().expect("text")).expect("written");
+    };
+    write(99);
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let said = index.said();
+    assert!(said.len() == 1 && said[0].later && said[0].to_string().contains("format 99"), "{said:?}");
+    assert_eq!((index.uncovered(1..=130), index.missing(1..=130)), (vec![41..=80, 121..=130], vec![121..=130]));
+    assert!(file.exists());
+    // One of an earlier version is built again.
+    write(0);
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    assert_eq!(index.missing(1..=130), [41..=80, 121..=130]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_belongs_to_another_journal_or_to_nobody_is_not_read() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    fs::create_dir(t.path().join("lost+found")).expect("a folder");
+    fs::write(t.path().join("README"), "mine").expect("written");
+    fs::create_dir(t.path().join("00000000000000000121-00000000000000000130")).expect("a folder");
+    let other = Index::look(t.path(), JOURNAL + 1).expect("open");
+    assert_eq!((other.slices().len(), other.said().len()), (0, 4));
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    assert_eq!(index.slices().len(), 3);
+    assert!(t.path().join("lost+found").exists() && t.path().join("README").exists());
+    assert!(t.path().join("damaged/00000000000000000121-00000000000000000130").exists());
+}
+
+#[test]
+fn so_many_damaged_slices_are_kept_and_no_more() {
+    let t = tempfile::tempdir().expect("a folder");
+    for n in 0..20 {
+        fs::create_dir(t.path().join(format!("{:020}-{:020}", 1, 1 + n))).expect("a folder");
+        Index::open(t.path(), JOURNAL).expect("open");
+    }
+    assert_eq!(fs::read_dir(t.path().join("damaged")).expect("a folder").count(), 16);
+}
+
+#[test]
+fn the_oldest_goes_for_good_for_want_of_room() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    assert!(index.remove_oldest().expect("removed"));
+    for index in [index, Index::open(t.path(), JOURNAL).expect("open")] {
+        assert_eq!((index.floor(), index.uncovered(1..=120), index.missing(1..=120)), (41, vec![1..=40], vec![]));
+    }
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    assert_eq!((index.clear().expect("cleared"), index.missing(1..=120)), (2, vec![1..=120]));
+}

@@ -1,0 +1,133 @@
+//! The threads that keep the index: one builds slices behind what is durable in the journal, one merges them and lets go of old ones.
+//!
+//! Neither holds up anybody. What is not indexed yet is found by reading the journal; a slice that is being built when the program
+//! ends is begun anew at the next start. When a slice cannot be written, building waits and tries again.
+
+mod follow;
+mod tend;
+
+use super::durable::Durable;
+use super::past::Past;
+use crate::index::Index;
+use crate::journal::Reader;
+use crate::metrics::Metrics;
+use follow::Follow;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tend::Tend;
+
+/// How long a thread waits that has nothing to do.
+const IDLE: Duration = Duration::from_millis(50);
+/// What cannot be done is tried again after so long at first, and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The bounds of the index.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of all slices. Beyond it the oldest go.
+    pub max_bytes: u64,
+    /// What stays free on the file system: below it the oldest slices go, and none is built.
+    pub min_free: u64,
+}
+
+/// What the threads work with.
+#[derive(Clone)]
+pub struct With {
+    /// The slices.
+    pub index: Arc<Index>,
+    /// What was in force when.
+    pub past: Arc<Past>,
+    /// The journal.
+    pub reader: Reader,
+    /// How far it is durable.
+    pub durable: Arc<Durable>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The bounds.
+    pub options: Options,
+}
+
+/// The threads. They end within a second when this is dropped.
+pub struct Indexing {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Indexing {
+    /// Starts the threads.
+    pub fn start(with: With) -> io::Result<Indexing> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut all = Indexing { stop: stop.clone(), threads: Vec::new() };
+        let thread = |name: &str, f: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(f);
+        let (follow, tend) = (Follow::new(with.clone(), stop.clone()), Tend::new(with, stop));
+        all.threads.push(thread("vigild-index", Box::new(move || follow.run()))?);
+        all.threads.push(thread("vigild-merge", Box::new(move || tend.run()))?);
+        Ok(all)
+    }
+
+    /// Tells the threads to end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.iter().for_each(|t| t.thread().unpark());
+    }
+}
+
+impl Drop for Indexing {
+    fn drop(&mut self) {
+        self.stop();
+        for t in self.threads.drain(..) {
+            let _ = t.join();
+        }
+    }
+}
+
+/// Builds what is missing of the index of a journal that nobody writes, and merges it; `tell` is told now and then how many entries
+/// are left.
+pub fn catch_up(with: With, tell: &mut dyn FnMut(u64)) -> io::Result<()> {
+    with.durable.set(with.reader.last());
+    with.durable.end();
+    Follow::new(with.clone(), Arc::default()).catch_up(tell)?;
+    Tend::new(with, Arc::default()).catch_up()
+}
+
+/// Waits longer each time that the same thing fails, and says it once.
+struct Trouble {
+    wait: Duration,
+}
+
+impl Trouble {
+    fn new() -> Trouble {
+        Trouble { wait: Duration::ZERO }
+    }
+
+    fn over(&mut self) {
+        if self.wait > Duration::ZERO {
+            tracing::info!("the index is written again");
+        }
+        self.wait = Duration::ZERO;
+    }
+
+    fn met(&mut self, what: &str, e: &io::Error) {
+        if self.wait == Duration::ZERO {
+            tracing::error!(error = %e, "{what}; it is tried again until it can");
+        }
+        self.wait = (self.wait * 2).clamp(AGAIN.0, AGAIN.1);
+    }
+
+    /// Waits until it is to be tried again, or the thread is told to end.
+    fn wait(&self, stop: &AtomicBool) {
+        let begin = crate::clock::monotonic();
+        while !stop.load(Ordering::Relaxed) && begin.elapsed() < self.wait {
+            std::thread::park_timeout(self.wait.saturating_sub(begin.elapsed()).min(Duration::from_secs(1)));
+        }
+    }
+}
+
+/// Bytes that may still be written where the index lies.
+fn free(index: &Index) -> io::Result<u64> {
+    let s = rustix::fs::statvfs(index.root())?;
+    Ok(s.f_bavail.saturating_mul(s.f_frsize))
+}

@@ -1,0 +1,148 @@
+//! The events of a page as JSON, and where they have the words that were asked for.
+
+use super::page::{Hit, Place};
+use super::query::Query;
+use super::reading::{Read, Readings};
+use crate::event::json::{self, Tree};
+use crate::event::{Value, field};
+use crate::journal::{Entry, Reader, What};
+use crate::pipeline::past::Past;
+use crate::rule::compile::Phrase;
+use std::io;
+
+/// So many places of words are told of one event.
+const SPANS: usize = 100;
+/// So many events are read before it is looked how much room they take.
+const CHUNK: usize = 32;
+
+/// An event as it is shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// Its JSON.
+    pub json: Vec<u8>,
+    /// Where the text of the event has the words: first character and the one behind the last.
+    pub words: Vec<(usize, usize)>,
+}
+
+/// Shows the events of a page, in its order; no more than the first of them where all take more than about so many bytes.
+///
+/// `fields` are those that are wanted, or what stands below them; none means all. A record that cannot be read any more is
+/// shown by its time and number, with what is wrong as `error.message`.
+pub fn show(reader: &Reader, query: &Query, past: &Past, hits: &[Hit], fields: &[String], bytes: usize) -> Vec<Shown> {
+    let phrases = query.phrases();
+    let mut readings = Readings::new(query, &[], true, past);
+    let (mut all, mut taken, mut held) = (Vec::new(), 0, None);
+    for chunk in hits.chunks(CHUNK) {
+        if taken > bytes {
+            break;
+        }
+        let shown = some(reader, &mut readings, &phrases, chunk, fields, &mut held);
+        taken += shown.iter().map(|s| s.json.len()).sum::<usize>();
+        all.extend(shown);
+    }
+    all
+}
+
+/// Shows a few; `held` is the entry that was read last.
+fn some(reader: &Reader, readings: &mut Readings<'_>, phrases: &[Phrase], hits: &[Hit], fields: &[String], held: &mut Option<Entry>) -> Vec<Shown> {
+    let mut all = vec![Shown::default(); hits.len()];
+    // In the order of the journal, so that each entry is read once.
+    let mut order: Vec<usize> = (0..hits.len()).collect();
+    order.sort_unstable_by_key(|&i| hits[i].key.1);
+    for i in order {
+        let hit = &hits[i];
+        let seq = hit.key.1;
+        let holds = |e: &Entry| matches!(&e.what, What::Records(r) if seq.checked_sub(e.seq).is_some_and(|n| n < r.batch.records.len() as u64));
+        if !held.as_ref().is_some_and(holds) {
+            match fetch(reader, hit.place) {
+                Ok(e) => *held = e,
+                Err(e) => {
+                    all[i].json = lost(hit, &e.to_string(), fields);
+                    continue;
+                }
+            }
+        }
+        let Some(Entry { lsn, seq: first, what: What::Records(r) }) = held.as_ref().filter(|e| holds(e)) else {
+            all[i].json = lost(hit, "the record has been deleted", fields);
+            continue;
+        };
+        let read = readings.at(*lsn).read(r, r.batch.records[(seq - first) as usize], seq);
+        all[i] = Shown { json: written(&read, fields), words: words(&read, phrases) };
+    }
+    all
+}
+
+fn fetch(reader: &Reader, place: Place) -> io::Result<Option<Entry>> {
+    match place {
+        Place::At(at) => reader.entry(at),
+        Place::Entry(lsn) => match reader.entries(lsn).next() {
+            Some(Ok(e)) => Ok(Some(e).filter(|e| e.lsn == lsn)),
+            Some(Err(d)) => Err(io::Error::new(io::ErrorKind::InvalidData, d)),
+            None => Ok(None),
+        },
+    }
+}
+
+fn wanted(name: &str, fields: &[String]) -> bool {
+    fields.is_empty() || fields.iter().any(|f| name.strip_prefix(f.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+fn lost(hit: &Hit, why: &str, fields: &[String]) -> Vec<u8> {
+    let (mut tree, mut out) = (Tree::default(), Vec::new());
+    for (name, v) in [("@timestamp", Value::Time(hit.key.0)), ("event.sequence", Value::Int(hit.key.1 as i64))] {
+        if wanted(name, fields) {
+            tree.value(name, v, false);
+        }
+    }
+    tree.str("error.message", &format!("the journal does not give this record: {why}"));
+    tree.write(&mut out);
+    out
+}
+
+fn written(read: &Read<'_>, fields: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if fields.is_empty() {
+        json::write(&read.event, read.schema, read.own, &mut out);
+        return out;
+    }
+    let mut tree = Tree::default();
+    for (i, &f) in read.event.layout().fields().iter().enumerate() {
+        let name = read.schema.name(f);
+        if wanted(name, fields) {
+            tree.value(name, read.event.at(i), read.schema.many(f));
+        }
+    }
+    for (path, text) in &read.own.entries {
+        let name = path.join(".");
+        if wanted(&name, fields) {
+            tree.put(&name, text.clone());
+        }
+    }
+    tree.write(&mut out);
+    out
+}
+
+/// Where the text of the event has one of the phrases, in characters.
+fn words(read: &Read<'_>, phrases: &[Phrase]) -> Vec<(usize, usize)> {
+    let text = [field::MESSAGE, field::EVENT_ORIGINAL].into_iter().find_map(|f| read.event.get(f).str());
+    let Some(text) = text.filter(|_| !phrases.is_empty()) else { return Vec::new() };
+    let mut spans: Vec<(usize, usize)> = phrases.iter().flat_map(|p| p.spans(text).take(SPANS)).map(|s| (s.start, s.end)).collect();
+    spans.sort_unstable();
+    // What overlaps or touches is one stretch.
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (a, z) in spans {
+        match joined.last_mut().filter(|l| a <= l.1) {
+            Some(l) => l.1 = l.1.max(z),
+            None => joined.push((a, z)),
+        }
+    }
+    joined.truncate(SPANS);
+    let text = String::from_utf8_lossy(text);
+    let (mut at, mut chars) = (0, 0);
+    let mut count = |to: usize| {
+        chars += text.get(at..to).map_or(0, |s| s.chars().count());
+        at = to;
+        chars
+    };
+    joined.into_iter().map(|(a, z)| (count(a), count(z))).collect()
+}
