@@ -110,6 +110,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
         #[test]
         fn counts_add_up_within_the_limit(times in proptest::collection::vec(proptest::prelude::any::<i64>(), 1..20), near in proptest::prelude::any::<bool>(), n in 1usize..50) {
             let times: Vec<i64> = if near { times.iter().map(|t| t / 1_000_000).collect() } else { times };

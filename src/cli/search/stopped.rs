@@ -58,7 +58,12 @@ impl Stopped {
         let (reader, stop) = (self.journal.reader(), AtomicBool::new(false));
         let ground = Ground { reader: &reader, index: &self.index, past: &self.past, stop: &stop };
         let bounds = Bounds::from(&config::Config::default().search);
-        match search::answer(&ground, &self.today, &request, reader.last(), &bounds) {
+        let answer = search::answer(&ground, &self.today, &request, reader.last(), &bounds);
+        // Slices are compared with their checksums when they are needed first.
+        for s in self.index.said() {
+            eprintln!("vigild: slice {s}; what it covers is read in the journal");
+        }
+        match answer {
             Ok(a) => Ok(String::from_utf8_lossy(&a.body).into_owned()),
             Err(Refused::Parameter(why)) => Err(Failure::Usage(why)),
             Err(Refused::Query(said)) => {
