@@ -2,7 +2,7 @@
 //! delivery contract use them, a release build has none.
 //!
 //! `VIGILD_CRASH=sync:before:12` ends the process before its 12th [`DiskFile::sync_data`]; so for `write`, `create`,
-//! `rename`, `remove` and `sync_dir`, and `commit` for the store's transactions. `VIGILD_FAIL=sync:12:EIO` has the 12th
+//! `rename`, `remove` and `sync_dir`, `commit` for the store's transactions, and `index_write` and the like for the index. `VIGILD_FAIL=sync:12:EIO` has the 12th
 //! fail, once and without having been done, with `EIO` or `ENOSPC`. With `VIGILD_CRASH_FROM=PATH` nothing is counted before
 //! there is a file of that name: so a trial chooses what has begun by then.
 

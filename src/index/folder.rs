@@ -71,17 +71,17 @@ pub(super) fn create(dir: &Path) -> io::Result<()> {
 
 /// Makes durable which names a folder has.
 pub(super) fn sync(dir: &Path) -> io::Result<()> {
-    crash::around("sync_dir", || File::open(dir)?.sync_all())
+    crash::around("index_sync_dir", || File::open(dir)?.sync_all())
 }
 
 /// Gives a folder another name.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    crash::around("rename", || fs::rename(from, to))
+    crash::around("index_rename", || fs::rename(from, to))
 }
 
 /// Removes a folder and what is in it, if it is there.
 pub(super) fn remove(dir: &Path) -> io::Result<()> {
-    match crash::around("remove", || fs::remove_dir_all(dir)) {
+    match crash::around("index_remove", || fs::remove_dir_all(dir)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
@@ -92,9 +92,9 @@ pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));
     let mut open = OpenOptions::new();
     open.write(true).create(true).truncate(true).mode(0o600);
-    let mut f = crash::around("create", || open.open(&new))?;
-    crash::around("write", || f.write_all(bytes))?;
-    crash::around("sync", || f.sync_all())?;
+    let mut f = crash::around("index_create", || open.open(&new))?;
+    crash::around("index_write", || f.write_all(bytes))?;
+    crash::around("index_sync", || f.sync_all())?;
     rename(&new, &dir.join(name))?;
     sync(dir)
 }
@@ -138,7 +138,7 @@ impl Folder {
         }
         let mut open = OpenOptions::new();
         open.write(true).create(true).truncate(true).mode(0o600);
-        let file = crash::around("create", || open.open(self.dir.join(name)))?;
+        let file = crash::around("index_create", || open.open(self.dir.join(name)))?;
         let name = name.to_string_lossy().into_owned();
         Ok(Hashed { file, name, sum: Summing { len: 0, hash: Xxh3::new() }, folder: self.clone() })
     }
@@ -154,7 +154,7 @@ impl Folder {
     /// Makes all of it durable.
     pub fn settle(&self) -> io::Result<()> {
         for name in self.sums().keys() {
-            crash::around("sync", || File::open(self.dir.join(name))?.sync_all())?;
+            crash::around("index_sync", || File::open(self.dir.join(name))?.sync_all())?;
         }
         sync(&self.dir)
     }
@@ -183,7 +183,7 @@ impl Write for Hashed {
             // Not of the kind that is tried again.
             return Err(io::Error::other(STOPPED));
         }
-        let n = crash::around("write", || self.file.write(b))?;
+        let n = crash::around("index_write", || self.file.write(b))?;
         self.sum.write(&b[..n])
     }
 

@@ -36,6 +36,14 @@ impl fmt::Display for Said {
     }
 }
 
+/// What can be found where, see [`Index::view`].
+pub struct View {
+    /// Slices, in order.
+    pub slices: Vec<Arc<Slice>>,
+    /// Entries that have to be read in the journal, in order.
+    pub uncovered: Vec<RangeInclusive<u64>>,
+}
+
 /// A slice that is there; it is opened when it is needed first.
 struct Held {
     dir: PathBuf,
@@ -148,6 +156,21 @@ impl Index {
     pub fn some(&self, wanted: impl Fn(&Manifest) -> bool) -> Arc<Vec<Arc<Slice>>> {
         let held: Vec<Arc<Held>> = self.state().held.iter().filter(|h| wanted(&h.manifest)).cloned().collect();
         Arc::new(held.iter().filter_map(|h| self.fetch(h)).collect())
+    }
+
+    /// The slices that `wanted` wants, and what of these entries is in no slice that can be read, as of one moment: what is in neither
+    /// is in slices that are not wanted.
+    pub fn view(&self, lsns: RangeInclusive<u64>, wanted: impl Fn(&Manifest) -> bool) -> View {
+        let held = self.state().held.clone();
+        let (mut slices, mut covered) = (Vec::new(), Vec::new());
+        for h in &held {
+            let slice = if wanted(&h.manifest) { self.fetch(h) } else { None };
+            if slice.is_some() || !wanted(&h.manifest) {
+                covered.push(h.manifest.first..=h.manifest.last);
+            }
+            slices.extend(slice);
+        }
+        View { slices, uncovered: outside(lsns, covered.into_iter()) }
     }
 
     /// What the slices say of themselves, in order.

@@ -25,7 +25,7 @@ mod tests;
 
 pub use build::{Builder, From, MAX_VALUES, MAX_WORD, MAX_WORDS, MEMORY, Record};
 pub use common::Common;
-pub use list::{Index, Said, Verified};
+pub use list::{Index, Said, Verified, View};
 pub use manifest::{Manifest, SliceError, VERSION};
 pub use merge::{FACTOR, MATURE, merge, pick};
 pub use schema::Plan;

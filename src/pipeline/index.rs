@@ -21,6 +21,8 @@ use tend::Tend;
 
 /// How long a thread waits that has nothing to do.
 const IDLE: Duration = Duration::from_millis(50);
+/// The threads are waited for so long when they are to end.
+const END: Duration = Duration::from_secs(1);
 /// What cannot be done is tried again after so long at first, and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -78,8 +80,15 @@ impl Indexing {
 impl Drop for Indexing {
     fn drop(&mut self) {
         self.stop();
+        let begin = crate::clock::monotonic();
         for t in self.threads.drain(..) {
-            let _ = t.join();
+            // A large merge may be between two writes; it changes nothing that is there.
+            while !t.is_finished() && begin.elapsed() < END {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            if t.is_finished() {
+                let _ = t.join();
+            }
         }
     }
 }

@@ -101,8 +101,20 @@ fn sealed_segments_read_as_raw_ones_do_and_addresses_stay() {
         assert_eq!(disk.list(Path::new(DIR)).expect("names").iter().filter(|n| n.ends_with(".log")).count(), 1);
         let check = |reader: &Reader| {
             assert_eq!(all(reader), raw);
-            for (at, text) in places.iter().zip(raw.values()) {
+            for (at, (seq, text)) in places.iter().zip(&raw) {
                 assert_eq!(reader.read(*at).expect("it is there").as_ref(), Some(text));
+                let one = reader.one(*at).expect("it is there").expect("it is there");
+                assert_eq!((one.seq, &one.bytes), (*seq, text));
+                let entry = reader.entry(*at).expect("it is there").expect("it is there");
+                assert_eq!((entry.lsn, entry.seq), (one.lsn, seq - u64::from(at.record)));
+            }
+            let mut entries = reader.entries(1);
+            let mut first = 1;
+            while let Some((at, e)) = entries.next_at().map(|e| e.expect("whole")) {
+                if let What::Records(r) = &e.what {
+                    assert_eq!((reader.locate(e.seq).expect("it is there"), e.seq), (Some(at), first));
+                    first += r.batch.records.len() as u64;
+                }
             }
             assert_eq!((0..220).map(|t| reader.at(Timestamp(t * SECOND))).collect::<Vec<_>>(), times);
         };

@@ -14,6 +14,7 @@ mod demo;
 mod diagnostics;
 mod full;
 mod hooks;
+mod index;
 mod ingest;
 mod inherited;
 mod journal;

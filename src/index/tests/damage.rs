@@ -101,7 +101,7 @@ fn a_damaged_slice_is_put_aside_and_never_read() {
 
 #[test]
 #[ignore = "takes minutes; tests/run --long damage"]
-fn a_damaged_slice_is_put_aside_and_never_read_ten_thousand_times() {
+fn long_damage() {
     campaign(10_000);
 }
 
@@ -158,6 +158,21 @@ fn what_belongs_to_another_journal_or_to_nobody_is_not_read() {
     assert_eq!(index.slices().len(), 3);
     assert!(t.path().join("lost+found").exists() && t.path().join("README").exists());
     assert!(t.path().join("damaged/00000000000000000121-00000000000000000130").exists());
+}
+
+#[test]
+fn a_view_leaves_nothing_out() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let firsts = |v: &View| v.slices.iter().map(|s| s.first()).collect::<Vec<_>>();
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let v = index.view(1..=125, |m| m.first > 1);
+    assert_eq!((firsts(&v), v.uncovered), (vec![41, 81], vec![121..=125]));
+    let file = files(t.path()).into_iter().filter(|f| f.extension().is_some_and(|e| e == "idx")).nth(1).expect("posting lists");
+    fs::write(&file, "").expect("written");
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let v = index.view(1..=125, |_| true);
+    assert_eq!((firsts(&v), v.uncovered), (vec![1, 81], vec![41..=80, 121..=125]), "what turns out to be damaged is to be read elsewhere");
 }
 
 #[test]

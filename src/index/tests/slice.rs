@@ -54,3 +54,25 @@ fn what_is_too_long_or_too_many_is_said_to_be_so() {
     let stopped = s.values("tags", &mut |_, _| Err(std::io::Error::other("enough")));
     assert_eq!(stopped.map_err(|e| e.to_string()), Err("enough".into()));
 }
+
+#[test]
+fn a_stretch_without_records_is_covered_too() {
+    let t = tempfile::tempdir().expect("a folder");
+    let mut load = Load::mixed(20);
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    for lsns in [1..=10, 11..=20] {
+        index.add(load.build(&index, lsns, &mut Common::default())).expect("added");
+    }
+    let from = From { lsn: 21, bundle: &[8; 32] };
+    let empty = Builder::new(&index, from, load.plan.clone(), &mut Common::default(), Arc::default()).expect("a builder");
+    index.add(empty.publish(30, &Common::default()).expect("published")).expect("added");
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let s = index.slices()[2].clone();
+    assert_eq!((s.docs(), s.first(), s.last(), index.uncovered(1..=40)), (0, 21, 30, vec![31..=40]));
+    assert!(s.word("any").unwrap() == Words::Docs(RoaringBitmap::new()) && s.within(Timestamp::MIN, Timestamp::MAX).is_empty());
+    assert!(s.having("user.name").unwrap().is_empty() && s.equal("user.name", &Value::Str(b"x")).unwrap().is_empty());
+    let merged = merge(&index, &index.slices(), Arc::default()).expect("merged");
+    assert_eq!((merged.docs(), merged.last(), merged.manifest().bundles().count()), (20, 30, 2));
+    let merged = merge(&index, &index.slices()[2..], Arc::default()).expect("merged");
+    assert_eq!((merged.docs(), merged.first(), merged.last()), (0, 21, 30));
+}

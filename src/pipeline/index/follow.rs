@@ -188,9 +188,11 @@ impl Follow {
         // With nothing else to do: is something missing elsewhere?
         if self.looked.elapsed() >= LOOK {
             self.looked = clock::monotonic();
-            let next = run.entries.lsn();
-            if self.missing(end).iter().any(|r| *r.start() < run.first) {
-                self.publish(next - 1)?;
+            let (next, first, built) = (run.entries.lsn(), run.first, run.builder.is_some());
+            if self.missing(end).iter().any(|r| *r.start() < first) {
+                if built {
+                    self.publish(next - 1)?;
+                }
                 self.run = None;
                 return Ok(true);
             }
