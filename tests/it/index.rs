@@ -1,9 +1,10 @@
 //! The index of a daemon that is killed, damaged and asked: in the end each record is a document once, and stands where it says.
 
 use super::kill::{self, Estate};
+use super::process::Process;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use vigild::disk::Real;
@@ -23,7 +24,7 @@ fn send(e: &Estate, round: u64) -> bool {
     answer.is_ok_and(|(status, _)| status == 200)
 }
 
-fn start(e: &Estate, name: &str, value: &str) -> Child {
+fn start(e: &Estate, name: &str, value: &str) -> Process {
     let daemon = e.start(&[(name, value)]);
     e.wait("it is ready", || e.is_ready());
     daemon
