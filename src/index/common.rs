@@ -36,7 +36,7 @@ impl Common {
     /// A document begins; whether its words are counted.
     pub(super) fn next(&mut self) -> bool {
         self.seen = self.seen.wrapping_add(1);
-        let counts = self.seen % EVERY == 0;
+        let counts = self.seen.is_multiple_of(EVERY);
         if counts {
             if self.counted == WINDOW {
                 self.judge();

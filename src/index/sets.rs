@@ -99,7 +99,7 @@ pub(super) struct Blocks {
 impl Blocks {
     /// A document comes.
     pub fn add(&mut self, t: Timestamp) {
-        match self.all.last_mut().filter(|_| self.docs % BLOCK != 0) {
+        match self.all.last_mut().filter(|_| !self.docs.is_multiple_of(BLOCK)) {
             Some(b) => *b = (b.0.min(t.0), b.1.max(t.0)),
             None => self.all.push((t.0, t.0)),
         }
