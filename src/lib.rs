@@ -14,6 +14,7 @@ pub mod worker;
 
 // The shell.
 pub mod api;
+pub mod backtest;
 pub mod builtin;
 pub mod cli;
 pub mod clock;

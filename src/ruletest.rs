@@ -38,8 +38,8 @@ pub const BEGIN: Timestamp = Timestamp(1_767_225_600 * crate::event::time::SECON
 
 /// Runs one test of rule `of`. Only that rule and those it listens to take part.
 pub fn run(rules: &RuleSet, of: usize, test: &RuleTest, formats: &declared::Formats, estate: &Arc<Estate>) -> Verdict {
-    let (set, at) = upstream(rules, of);
-    let set = Arc::new(set);
+    let (set, places) = upstream(rules, &[of]);
+    let (set, at) = (Arc::new(set), places[0]);
     let mut verdict = Verdict::default();
     let (format, lines, near) = match &test.body {
         Body::Timeline(rows) => (Some(Format::Ecs), rows.iter().filter_map(|r| record(r, &set.schema)).collect(), BEGIN),
@@ -153,9 +153,9 @@ fn record(row: &Row, schema: &Schema) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A rule and all that it listens to, as a set of their own, and the rule's place in it.
-fn upstream(rules: &RuleSet, of: usize) -> (RuleSet, usize) {
-    let mut wanted = vec![of];
+/// Rules and all that they listen to, as a set of their own, and the places of these rules in it.
+pub fn upstream(rules: &RuleSet, of: &[usize]) -> (RuleSet, Vec<usize>) {
+    let mut wanted = of.to_vec();
     let mut next = 0;
     while let Some(&r) = wanted.get(next) {
         next += 1;
@@ -185,5 +185,5 @@ fn upstream(rules: &RuleSet, of: usize) -> (RuleSet, usize) {
         }
         set.rules.push(rule);
     }
-    (set, place(of))
+    (set, of.iter().map(|r| place(*r)).collect())
 }

@@ -80,6 +80,11 @@ impl Worker {
         &mut self.engine
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        self.engine.rules()
+    }
+
     /// Takes one record in: parsed, at once given to the engine, and told.
     pub fn record(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, out: &mut Vec<Output>) -> Seen {
         let mut row = std::mem::take(&mut self.row);
@@ -94,25 +99,55 @@ impl Worker {
     ///
     /// A record without a time has its arrival's, else that of the record before it, else `ctx.near`.
     pub fn parse(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row) -> (Seen, Timestamp) {
-        row.arena.clear();
-        row.slots.resize(self.layout.len(), Slot::Missing);
-        let record = batch.record(r);
-        let mut o = Out::new(&batch.bytes, &mut row.arena, &mut row.slots, &self.layout, None);
-        let seen = self.parsers.event(&origin.ctx, origin.format, record, r.truncated, &mut o);
-        let ts = match o.get(field::TIMESTAMP) {
-            Value::Time(t) => t,
-            _ => origin.received.or(row.last).unwrap_or(origin.ctx.near),
-        };
-        o.time(field::TIMESTAMP, ts);
-        if let Some(t) = origin.received {
-            o.time(field::EVENT_INGESTED, t);
-        }
-        row.last = Some(ts);
-        (seen, ts)
+        parse_by(&mut self.parsers, &self.layout, batch, r, origin, row)
+    }
+
+    /// Parsers of other formats than this worker's, for [`Worker::parse_by`].
+    pub fn parsers(&self, formats: &declared::Formats) -> Parsers {
+        Parsers::new(&self.engine.rules().schema, &self.layout, formats)
+    }
+
+    /// The same as [`Worker::parse`], by these parsers.
+    pub fn parse_by(&self, parsers: &mut Parsers, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row) -> Timestamp {
+        parse_by(parsers, &self.layout, batch, r, origin, row).1
+    }
+
+    /// A parsed row as an event.
+    pub fn event<'a>(&'a self, batch: &'a Batch, row: &'a Row) -> Event<'a> {
+        Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout)
     }
 
     /// Gives a parsed row to the engine. What it comes to before it is final is told by [`Worker::tell`].
     pub fn feed(&mut self, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row, out: &mut Vec<Output>) {
+        let o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
+        let ts = o.timestamp().unwrap_or(origin.ctx.near);
+        let received = if let Value::Time(t) = o.get(field::EVENT_INGESTED) { Some(t) } else { None };
+        self.enter(batch, r, origin, row, (ts, received), out);
+    }
+
+    /// The same where time goes by events alone, as in a replay: the row's event is taken for one of this time, whatever it says and
+    /// whenever it arrived.
+    pub fn feed_at(&mut self, ts: Timestamp, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row, out: &mut Vec<Output>) {
+        let said = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout).timestamp();
+        if said.is_some_and(|t| t != ts) {
+            for (f, s) in [(field::TIMESTAMP, Slot::Time(ts)), (field::EVENT_AHEAD, Slot::Bool(true))] {
+                if let Some(i) = self.layout.slot(f) {
+                    row.slots[i] = s;
+                }
+            }
+        }
+        self.enter(batch, r, origin, row, (ts, None), out);
+    }
+
+    fn enter(
+        &mut self,
+        batch: &Batch,
+        r: Record,
+        origin: &Origin<'_>,
+        row: &mut Row,
+        (ts, received): (Timestamp, Option<Timestamp>),
+        out: &mut Vec<Output>,
+    ) {
         let mut o = Event::new(&batch.bytes, &row.arena, &row.slots, &self.layout);
         let named = o.get(field::EVENT_STREAM).str().and_then(|s| std::str::from_utf8(s).ok());
         let name = named.unwrap_or(origin.stream);
@@ -126,8 +161,6 @@ impl Worker {
                 id
             }
         };
-        let ts = o.timestamp().unwrap_or(origin.ctx.near);
-        let received = if let Value::Time(t) = o.get(field::EVENT_INGESTED) { Some(t) } else { None };
         let arrival = self.engine.arrive(stream, ts, received);
         let mut set = |f: Field, s: Slot| {
             if let Some(i) = self.layout.slot(f) {
@@ -150,6 +183,15 @@ impl Worker {
     /// Tells what the rows given since the last time come to, before it is final.
     pub fn tell(&mut self, out: &mut Vec<Output>) {
         self.engine.tell(out);
+    }
+
+    /// These streams have come to this time, by events that no rule asks for or by what is known of them.
+    pub fn come<'n>(&mut self, streams: impl Iterator<Item = &'n str>, lateness: Span, ts: Timestamp, out: &mut Vec<Output>) {
+        for s in streams {
+            let id = stream_of(&mut self.streams, &mut self.engine, s, lateness);
+            self.engine.arrive(id, ts, None);
+        }
+        self.engine.advance(out);
     }
 
     /// A stream has ended.
@@ -225,6 +267,23 @@ impl Worker {
     pub fn records(&self) -> u64 {
         self.seq
     }
+}
+
+fn parse_by(parsers: &mut Parsers, layout: &Layout, batch: &Batch, r: Record, origin: &Origin<'_>, row: &mut Row) -> (Seen, Timestamp) {
+    row.arena.clear();
+    row.slots.resize(layout.len(), Slot::Missing);
+    let mut o = Out::new(&batch.bytes, &mut row.arena, &mut row.slots, layout, None);
+    let seen = parsers.event(&origin.ctx, origin.format, batch.record(r), r.truncated, &mut o);
+    let ts = match o.get(field::TIMESTAMP) {
+        Value::Time(t) => t,
+        _ => origin.received.or(row.last).unwrap_or(origin.ctx.near),
+    };
+    o.time(field::TIMESTAMP, ts);
+    if let Some(t) = origin.received {
+        o.time(field::EVENT_INGESTED, t);
+    }
+    row.last = Some(ts);
+    (seen, ts)
 }
 
 fn stream_of(known: &mut HashMap<String, StreamId>, engine: &mut Engine, name: &str, lateness: Span) -> StreamId {

@@ -6,6 +6,7 @@
 
 mod alerts;
 pub mod auth;
+mod backtest;
 mod body;
 mod bulk;
 mod elastic;
@@ -189,6 +190,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/v1/index/rebuild", post(index::rebuild))
         .route("/api/v1/search", get(search::search))
         .route("/api/v1/histogram", get(search::histogram))
+        .route("/api/v1/backtest", post(backtest::post))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/hooks/{name}", post(hooks::post))

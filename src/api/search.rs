@@ -34,7 +34,7 @@ pub struct Searches {
 }
 
 /// Set when it is dropped: the client has gone, or has its answer.
-struct Gone(Arc<AtomicBool>);
+pub(super) struct Gone(pub Arc<AtomicBool>);
 
 impl Drop for Gone {
     fn drop(&mut self) {

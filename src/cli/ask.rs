@@ -46,11 +46,17 @@ impl Target {
 
     /// Asks likewise, for those who read what is wrong themselves: the status, which is not 401, and the body.
     pub fn exchange(&self, method: &str, path: &str, patience: Duration) -> Result<(u16, String), Failure> {
+        self.send(method, path, "", patience)
+    }
+
+    /// The same with a body of JSON.
+    pub fn send(&self, method: &str, path: &str, json: &str, patience: Duration) -> Result<(u16, String), Failure> {
         let addr = self.addr()?;
         let file = self.folder()?.join(api::token::FILE);
         let token = std::fs::read_to_string(&file).map_err(|e| Failure::file(&file, &e))?;
         let header = format!("Authorization: Bearer {}\r\n", token.trim());
-        let answer = exchange(addr, method, path, &header, patience).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
+        let answer =
+            send(addr, method, path, &header, json, patience).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
         match split(&answer).ok_or_else(|| Failure::Unreachable(format!("what answers on {addr} does not speak HTTP")))? {
             (401, _) => Err(Failure::File(format!("the daemon on {addr} does not take the token in {}", safe(&file.display().to_string())))),
             (status, body) => Ok((status, body.to_owned())),
@@ -98,10 +104,16 @@ pub fn reachable(addr: SocketAddr) -> SocketAddr {
 
 /// One request without a body, and its answer as it came. `headers` end with a line break, or are none.
 pub fn exchange(addr: SocketAddr, method: &str, path: &str, headers: &str, patience: Duration) -> io::Result<String> {
+    send(addr, method, path, headers, "", patience)
+}
+
+fn send(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str, patience: Duration) -> io::Result<String> {
     let mut s = TcpStream::connect_timeout(&addr, PATIENCE)?;
     s.set_read_timeout(Some(patience))?;
     s.set_write_timeout(Some(PATIENCE))?;
-    s.write_all(format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n").as_bytes())?;
+    let length = body.len();
+    s.write_all(format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n").as_bytes())?;
+    s.write_all(body.as_bytes())?;
     let mut bytes = Vec::new();
     s.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

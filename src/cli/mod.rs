@@ -1,6 +1,7 @@
 //! The command line: one file a command, and the exit codes.
 
 pub mod ask;
+pub mod backtest;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod replay;
 pub mod run;
 pub mod search;
 pub mod sources;
+pub mod stopped;
 pub mod test;
 
 pub use load::load;

@@ -39,6 +39,16 @@ impl Collected {
         }
     }
 
+    /// How many alerts there are.
+    pub fn len(&self) -> usize {
+        self.alerts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.alerts.is_empty()
+    }
+
     /// The alerts, ordered by time, rule id and key.
     pub fn finish(self) -> Vec<Alert> {
         let mut all: Vec<Alert> = self.alerts.into_values().map(|(a, joined)| Alert { count: a.count + joined, ..a }).collect();

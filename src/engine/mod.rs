@@ -383,7 +383,8 @@ impl Engine {
         self.streams.watermark()
     }
 
-    fn advance(&mut self, out: &mut Vec<Output>) {
+    /// Applies what the watermark has passed.
+    pub fn advance(&mut self, out: &mut Vec<Output>) {
         let before = self.streams.watermark();
         let mark = self.streams.advance();
         if mark > before || mark > Timestamp::MIN && self.queues.iter().any(|q| q.len() > 0) {

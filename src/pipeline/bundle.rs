@@ -62,6 +62,8 @@ pub struct Loaded {
     pub rules: Arc<RuleSet>,
     /// The declared formats.
     pub formats: declared::Formats,
+    /// The same as text, for those whose events have other fields beside.
+    pub format_texts: Arc<Vec<(String, String)>>,
     /// The inventory and the proxies.
     pub estate: Arc<Estate>,
     /// What is set for each source.
@@ -129,13 +131,26 @@ impl Bundle {
         Ok(loaded)
     }
 
+    /// The same with more rule files, whose rules, tables and conditions take the place of those of the same names, and the files that
+    /// these name.
+    pub fn over(&self, files: &[(String, String)], named: &BTreeMap<String, String>) -> (Loaded, Vec<Diagnostic>) {
+        let mut all = self.clone();
+        all.rules.extend_from_slice(files);
+        all.files.extend(named.clone());
+        all.read_over(self.rules.len(), &|path| all.files.get(path).cloned().ok_or_else(|| "it was not sent".to_owned()))
+    }
+
     fn read(&self, file: &dyn Fn(&str) -> Result<String, String>) -> (Loaded, Vec<Diagnostic>) {
+        self.read_over(self.rules.len(), file)
+    }
+
+    fn read_over(&self, over: usize, file: &dyn Fn(&str) -> Result<String, String>) -> (Loaded, Vec<Diagnostic>) {
         let hosts: Vec<Host> =
             self.hosts.iter().map(|m| Host { name: m.name.clone(), aliases: m.aliases.clone(), ip: m.ip.clone(), tags: m.tags.clone() }).collect();
         let estate = Arc::new(Estate::new(hosts.clone(), self.proxies.clone()));
         let mut schema = Schema::default();
         let (formats, mut said) = declared::Formats::load(&self.formats, &mut schema);
-        let (rules, more) = load::load(&self.rules, &estate, schema, file);
+        let (rules, more) = load::load_over(&self.rules, over, &estate, schema, file);
         said.extend(more);
         let setting = |s: &Setting| {
             let estate = s.proxies.as_ref().map_or(estate.clone(), |p| Arc::new(Estate::new(hosts.clone(), p.clone())));
@@ -145,6 +160,7 @@ impl Bundle {
             hash: [0; 32],
             rules: Arc::new(rules),
             formats,
+            format_texts: Arc::new(self.formats.clone()),
             sources: self.sources.iter().map(setting).collect(),
             other: SourceSetting { zone: zone_of(&self.zone), lateness: Span::seconds(60), estate: estate.clone() },
             estate,

@@ -1,6 +1,6 @@
 //! What was in force when: the bundle of rules and formats under which an entry's records are read, and their events under it.
 
-use super::bundle::{Loaded, SourceSetting};
+use super::bundle::{Bundle, Loaded, SourceSetting};
 use super::snapshot::Snapshots;
 use crate::engine::stream::AHEAD;
 use crate::event::{Arena, Batch, Event, Layout, Out, Record, Slot, Timestamp, Value, field};
@@ -87,6 +87,12 @@ impl Past {
             Some(h) => self.loaded(&h),
             None => self.state().current.clone(),
         }
+    }
+
+    /// The bundle of now as it is kept, if it can be read.
+    pub fn bundle(&self) -> Option<Bundle> {
+        let hash = self.state().current.hash;
+        self.snapshots.bundle(&hash).ok()
     }
 
     /// The bundle of that hash; where it cannot be had, that of now.

@@ -31,7 +31,7 @@ pub enum Refused {
 }
 
 /// The last record of the journal's entries up to this one, 0 if there is none.
-fn last_seq(reader: &Reader, lsn: u64) -> u64 {
+pub fn last_seq(reader: &Reader, lsn: u64) -> u64 {
     if lsn == 0 {
         return 0;
     }

@@ -63,7 +63,8 @@ pub struct Range {
 }
 
 impl Range {
-    fn holds(&self, t: Timestamp) -> bool {
+    /// Whether an instant lies in it.
+    pub fn holds(&self, t: Timestamp) -> bool {
         self.since.is_none_or(|s| t >= s) && self.until.is_none_or(|u| t < u)
     }
 }
@@ -162,8 +163,10 @@ pub fn find(ground: &Ground<'_>, query: &Query, range: &Range, fields: &[Field],
 }
 
 /// A slice, or a stretch of entries that none covers.
-enum Piece {
+pub enum Piece {
+    /// A slice.
     Slice(Arc<Slice>),
+    /// Entries of the journal.
     Bare(RangeInclusive<u64>),
 }
 
@@ -174,6 +177,37 @@ impl Piece {
             Piece::Bare(r) => r.clone(),
         }
     }
+}
+
+/// All that is to be searched, the newest entries first.
+pub fn pieces(ground: &Ground<'_>, range: &Range) -> Vec<Piece> {
+    let (first, last) = (ground.reader.size().first_lsn, range.last_lsn);
+    let (mut covered, mut all) = (Vec::new(), Vec::new());
+    {
+        let index = ground.index;
+        let wanted = |m: &crate::index::Manifest| {
+            m.first <= last && m.last >= first && m.docs > 0 && range.since.is_none_or(|s| m.newest >= s) && range.until.is_none_or(|u| m.oldest < u)
+        };
+        // In this order: what is built or merged meanwhile covers more, not less.
+        let known = index.manifests();
+        covered.extend(known.iter().filter(|m| !wanted(m)).map(|m| m.first..=m.last));
+        let slices = index.some(wanted);
+        covered.extend(slices.iter().map(|s| s.first()..=s.last()));
+        all.extend(slices.iter().cloned().map(Piece::Slice));
+    }
+    covered.sort_unstable_by_key(|r| (*r.start(), *r.end()));
+    let mut at = first;
+    for r in covered {
+        if at < *r.start() && at <= last {
+            all.push(Piece::Bare(at..=(r.start() - 1).min(last)));
+        }
+        at = at.max(r.end().saturating_add(1));
+    }
+    if at <= last {
+        all.push(Piece::Bare(at..=last));
+    }
+    all.sort_by_key(|p| std::cmp::Reverse(*p.lsns().start()));
+    all
 }
 
 struct Search<'a> {
@@ -190,7 +224,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        for piece in self.pieces() {
+        for piece in pieces(self.ground, self.range) {
             if self.found.cut.is_none()
                 && let Err(c) = self.on()
             {
@@ -218,41 +252,6 @@ impl Search<'_> {
                 Piece::Bare(lsns) => self.bare(*lsns.start(), *lsns.end()),
             }
         }
-    }
-
-    /// All that is to be searched, the newest entries first.
-    fn pieces(&self) -> Vec<Piece> {
-        let (first, last) = (self.ground.reader.size().first_lsn, self.range.last_lsn);
-        let (mut covered, mut all) = (Vec::new(), Vec::new());
-        {
-            let index = self.ground.index;
-            let wanted = |m: &crate::index::Manifest| {
-                m.first <= last
-                    && m.last >= first
-                    && m.docs > 0
-                    && self.range.since.is_none_or(|s| m.newest >= s)
-                    && self.range.until.is_none_or(|u| m.oldest < u)
-            };
-            // In this order: what is built or merged meanwhile covers more, not less.
-            let known = index.manifests();
-            covered.extend(known.iter().filter(|m| !wanted(m)).map(|m| m.first..=m.last));
-            let slices = index.some(wanted);
-            covered.extend(slices.iter().map(|s| s.first()..=s.last()));
-            all.extend(slices.iter().cloned().map(Piece::Slice));
-        }
-        covered.sort_unstable_by_key(|r| (*r.start(), *r.end()));
-        let mut at = first;
-        for r in covered {
-            if at < *r.start() && at <= last {
-                all.push(Piece::Bare(at..=(r.start() - 1).min(last)));
-            }
-            at = at.max(r.end().saturating_add(1));
-        }
-        if at <= last {
-            all.push(Piece::Bare(at..=last));
-        }
-        all.sort_by_key(|p| std::cmp::Reverse(*p.lsns().start()));
-        all
     }
 
     /// Whether to go on.

@@ -19,5 +19,5 @@ pub mod show;
 pub mod tally;
 
 pub use answer::{Refused, answer};
-pub use find::{Bounds, Ground};
+pub use find::{Bounds, Ground, Piece, Range, pieces};
 pub use request::Request;

@@ -3,6 +3,7 @@
 // Tests wait for processes, and measure how long these take.
 #![allow(clippy::disallowed_methods)]
 
+mod backtest;
 mod bulk;
 mod bundles;
 mod certificates;

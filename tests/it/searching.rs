@@ -4,7 +4,7 @@ use crate::daemon::{Answer, Daemon};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-const HTTP: &str = "[[source]]\nkind = \"http\"\n[search]\nat_once = 4\n";
+pub const HTTP: &str = "[[source]]\nkind = \"http\"\n[search]\nat_once = 4\n";
 
 fn encoded(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
@@ -22,7 +22,7 @@ fn found(d: &Daemon, pairs: &[(&str, &str)]) -> Value {
 }
 
 /// Records of ten seconds, `from` to `to`: a login that fails by root, or in every third second by alice.
-fn post(d: &Daemon, seconds: std::ops::Range<u64>) {
+pub fn post(d: &Daemon, seconds: std::ops::Range<u64>) {
     let lines: String = seconds
         .map(|n| {
             let user = if n % 3 == 0 { "alice" } else { "root" };
@@ -126,9 +126,13 @@ fn what_is_wrong_with_a_query_is_said_where_it_is() {
 }
 
 fn run(d: &Daemon, stopped: bool, args: &[&str]) -> Output {
+    command(d, stopped, "search", args)
+}
+
+pub fn command(d: &Daemon, stopped: bool, name: &str, args: &[&str]) -> Output {
     let data = d.dir.path().join("data");
     let mut c = Command::new(env!("CARGO_BIN_EXE_vigild"));
-    c.arg("search").args(args).arg("--data").arg(&data);
+    c.arg(name).args(args).arg("--data").arg(&data);
     if !stopped {
         c.args(["--url", &format!("http://{}", d.http)]);
     }

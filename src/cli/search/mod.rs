@@ -1,16 +1,15 @@
 //! `vigild search`: events of the past, from the running daemon or from the directory of a stopped one.
 
 mod print;
-mod stopped;
 
 use super::ask::{self, Target};
+use super::stopped::Stopped;
 use super::{Failure, color, written};
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
-use stopped::Stopped;
 
 /// The daemon may take so long for each part of its answer: longer than a search may take.
 const PATIENCE: Duration = Duration::from_secs(120);

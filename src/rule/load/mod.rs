@@ -48,8 +48,21 @@ pub fn load(
     schema: Schema,
     read: &dyn Fn(&str) -> Result<String, String>,
 ) -> (RuleSet, Vec<Diagnostic>) {
+    load_over(files, files.len(), estate, schema, read)
+}
+
+/// The same, but what the files from `over` on define (rules by id, tables, conditions) takes the place of what those before
+/// them do.
+pub fn load_over(
+    files: &[(String, String)],
+    over: usize,
+    estate: &Estate,
+    schema: Schema,
+    read: &dyn Fn(&str) -> Result<String, String>,
+) -> (RuleSet, Vec<Diagnostic>) {
     let mut l = Loader {
         files,
+        over,
         estate,
         schema,
         read,
@@ -197,6 +210,8 @@ struct Draft {
 
 struct Loader<'a> {
     files: &'a [(String, String)],
+    /// What files from this one on define takes the place of what those before define.
+    over: usize,
     estate: &'a Estate,
     schema: Schema,
     read: &'a dyn Fn(&str) -> Result<String, String>,
@@ -317,7 +332,8 @@ impl Loader<'_> {
                 }
             }
         }
-        let mut take = |kind: &str| by_kind.remove(kind).unwrap_or_default();
+        let over = self.over;
+        let mut take = |kind: &str| replaced(by_kind.remove(kind).unwrap_or_default(), over);
         let (rules, exceptions, tunes) = (take("rule"), take("exception"), take("tune"));
         let (tables, conditions, schedules) = (take("table"), take("condition"), take("schedule"));
         for (name, at, _) in schedules {
@@ -368,6 +384,17 @@ impl Loader<'_> {
         (set.tables, set.conditions) = (std::mem::take(&mut self.tables), std::mem::take(&mut self.conditions));
         set
     }
+}
+
+/// Without what a file from `over` on defines anew: entries by their name, rules by their id.
+fn replaced(mut all: Vec<(String, Spot, Node)>, over: usize) -> Vec<(String, Spot, Node)> {
+    let name = |(name, _, n): &(String, Spot, Node)| match n.get("id").map(|n| &n.value) {
+        Some(Val::Str(id)) => id.clone(),
+        _ => name.clone(),
+    };
+    let new: BTreeSet<String> = all.iter().filter(|e| e.1.file >= over).map(name).filter(|n| !n.is_empty()).collect();
+    all.retain(|e| e.1.file >= over || !new.contains(&name(e)));
+    all
 }
 
 /// Whether all that one of the two takes is taken by the other.

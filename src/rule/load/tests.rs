@@ -395,3 +395,28 @@ proptest::proptest! {
         crate::diag::draw(&said, &[("rules/a.toml".into(), text)], false);
     }
 }
+
+#[test]
+fn what_is_loaded_over_others_takes_their_place() {
+    let old = format!(
+        "{}[table.t]\nvalues = [\"old\"]\n[[rule]]\nid = \"on\"\ntitle = \"t\"\nseverity = \"low\"\nrearm = \"every\"\nrule = \"r\"\n",
+        single("user.name in table(\"t\")")
+    );
+    let new = rule("severity = \"high\"\nwhere = 'user.name in table(\"t\")'\nrearm = \"every\"").replacen("severity = \"low\"\n", "", 1)
+        + "[table.t]\nvalues = [\"new\"]\n";
+    let files = [("old.toml".to_owned(), old), ("new.toml".to_owned(), new)];
+    let read = |_: &str| Err("no such file".to_owned());
+    let (set, said) = load_over(&files, 1, &estate(), Schema::default(), &read);
+    assert!(said.iter().all(|d| d.level != Level::Error), "{said:#?}");
+    let of = |id: &str| set.rules.iter().position(|r| *r.id == *id).expect("it is there");
+    assert_eq!(set.rules.len(), 2);
+    assert_eq!(set.rules[of("r")].severity, Severity::High);
+    assert_eq!(set.rules[of("on")].when.rules, Some(vec![of("r")]), "who listens to it listens to the new one");
+    let table = |e: &Option<Expr>| match e {
+        Some(Expr::Test(Test { op: Op::Table(t), .. })) => t.text.iter().cloned().collect::<Vec<_>>(),
+        e => panic!("{e:?}"),
+    };
+    assert_eq!(table(&set.rules[of("r")].when.where_), ["new"]);
+    let (_, said) = load(&files, &estate(), Schema::default(), &read);
+    assert!(said.iter().any(|d| d.level == Level::Error), "else two of one name are an error");
+}

@@ -1,7 +1,7 @@
 //! Search against a scan of all records with the engine's own evaluator: the same events, in the same order, on pages that follow
 //! one another, and all that is made of them.
 
-mod corpus;
+pub mod corpus;
 mod limits;
 mod queries;
 

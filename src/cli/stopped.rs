@@ -1,14 +1,14 @@
 //! The directory of a stopped daemon, searched as the daemon would.
 
-use super::super::ask::Target;
-use super::super::{Failure, journal};
+use super::ask::Target;
+use super::{Failure, journal};
 use crate::clock;
 use crate::config;
 use crate::diag;
 use crate::disk::Real;
 use crate::index::Index;
 use crate::journal::{Journal, What};
-use crate::pipeline::bundle::Loaded;
+use crate::pipeline::bundle::{Bundle, Loaded};
 use crate::pipeline::past::Past;
 use crate::pipeline::snapshot::Snapshots;
 use crate::search::{self, Bounds, Ground, Refused, Request};
@@ -37,7 +37,7 @@ impl Stopped {
         let at = data.join("index");
         let index = Index::look(&at, journal.seed()).map_err(|e| file(&at, e))?;
         let config = config::Config::default();
-        let (_, current, _) = crate::pipeline::bundle::Bundle::of(&config, Vec::new(), &|_| Err("there is none".into()));
+        let (_, current, _) = Bundle::of(&config, Vec::new(), &|_| Err("there is none".into()));
         let past = Past::of(snapshots, Arc::new(current), &index.manifests());
         // The rules, formats and tables that were in force when it stopped are those of today.
         let reader = journal.reader();
@@ -50,6 +50,17 @@ impl Stopped {
         let today = past.at(reader.last());
         past.now(today.clone());
         Ok(Some(Stopped { journal, index, past, today }))
+    }
+
+    /// Calls `f` with what is searched, and the last entry of it.
+    pub fn on<T>(&self, f: impl FnOnce(&Ground<'_>, u64) -> T) -> T {
+        let (reader, stop) = (self.journal.reader(), AtomicBool::new(false));
+        f(&Ground { reader: &reader, index: &self.index, past: &self.past, stop: &stop }, reader.last())
+    }
+
+    /// The rules, formats and settings that were in force when it stopped.
+    pub fn bundle(&self) -> Option<Bundle> {
+        self.past.bundle()
     }
 
     /// The answer that the daemon would give, as JSON.
