@@ -394,7 +394,8 @@ impl Follow<'_> {
         // Known from now on: they may be rotated before anything of them has been stored, and vigild killed before it can tell.
         // In the order of reading: where it is killed in between, those that it does not know are newer than what it knows.
         for i in 0..self.tails.len() {
-            if begun.contains(&self.tails[i].inode) {
+            // One that was empty when it was opened is known by nothing yet, and may be older than what is known now.
+            if begun.contains(&self.tails[i].inode) || !begun.is_empty() && self.tails[i].begins() {
                 let position = self.tails[i].position();
                 self.mark(i, position);
             }

@@ -150,6 +150,16 @@ impl Tail {
             && holds(&self.last, self.offset.saturating_sub(self.last.len() as u64))
     }
 
+    /// Takes note of how the file begins, if it was empty until now and nothing has been read of it; whether that is so.
+    pub fn begins(&mut self) -> bool {
+        if !self.head.is_empty() || self.offset > 0 || self.content.packing != Packing::Plain {
+            return false;
+        }
+        self.head = self.content.head();
+        self.hash = hash(&self.head);
+        !self.head.is_empty()
+    }
+
     /// Takes note of bytes that were read at `offset`.
     pub fn read(&mut self, bytes: &[u8]) {
         if self.head.len() < HEAD {

@@ -334,6 +334,35 @@ fn generations_that_nobody_had_looked_at_are_read_in_order_whenever_the_one_who_
     }
 }
 
+#[test]
+fn a_generation_that_was_empty_when_it_was_opened_is_read_whenever_the_one_who_finds_the_next_is_killed() {
+    for how in ROTATIONS {
+        for chunks in 0..12 {
+            let mut r = Rig::new(&["a.log"]);
+            r.append("a.log", "1\n");
+            r.read();
+            let (dir, mut day) = (r.dir.path().to_owned(), 0);
+            let append = |text: &str| {
+                let f = fs::OpenOptions::new().create(true).append(true).open(dir.join("a.log"));
+                f.and_then(|mut f| f.write_all(text.as_bytes())).expect("written");
+            };
+            r.live(chunks, |l| {
+                l.read();
+                rotate(&dir, how, &mut day);
+                append("");
+                l.look();
+                append("2\n");
+                rotate(&dir, how, &mut day);
+                append("3\n");
+                l.read();
+            });
+            r.read();
+            r.read();
+            assert_eq!(r.journal.records, ["1", "2", "3"], "{how:?}, killed after {chunks} chunks");
+        }
+    }
+}
+
 /// A small generator of numbers, so that a seed comes again.
 struct Random(u64);
 
