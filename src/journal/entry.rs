@@ -73,29 +73,6 @@ pub struct Records {
     pub mark: Option<Mark>,
 }
 
-/// One record, with what its entry says of all its records.
-#[derive(Clone, Debug)]
-pub struct One {
-    /// Its entry.
-    pub lsn: u64,
-    /// Its number.
-    pub seq: u64,
-    /// The source's name.
-    pub source: Arc<str>,
-    /// The stream's name.
-    pub stream: Arc<str>,
-    /// The name of its format; `None` recognises it.
-    pub format: Option<Arc<str>>,
-    /// When it arrived.
-    pub received: Timestamp,
-    /// What a missing year or date is nearest to.
-    pub near: Timestamp,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Whether it was longer than the limit and has been cut.
-    pub truncated: bool,
-}
-
 /// Where a source goes on, or what it need not take again: durable together with the records that it came with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mark {

@@ -21,7 +21,7 @@ mod walk;
 mod wire;
 mod write;
 
-pub use entry::{Entry, FilePosition, Mark, One, Records, What};
+pub use entry::{Entry, FilePosition, Mark, Records, What};
 pub use keep::Keeper;
 pub use open::{Opened, Repair};
 pub use read::{Address, Damage, Entries, Reader, Size, Why};

@@ -1,6 +1,6 @@
 //! Reading while others write: entries in order, and single records.
 
-use super::entry::{Entry, One};
+use super::entry::Entry;
 use super::frame::{HEAD, Head};
 use super::segment::{Broken, Piece, Point, STRIDE, Segment};
 use super::shared::Shared;
@@ -253,11 +253,6 @@ impl Reader {
     /// The bytes of the record that stands there; `None` if its segment has been deleted.
     pub fn read(&self, at: Address) -> io::Result<Option<Vec<u8>>> {
         self.body(at, |_, body| wire::record(body, at.record).map(<[u8]>::to_vec))
-    }
-
-    /// The record that stands there, with what its entry says of it; `None` if its segment has been deleted.
-    pub fn one(&self, at: Address) -> io::Result<Option<One>> {
-        self.body(at, |head, body| wire::one(body, at.record).map(|one| One { lsn: head.lsn, seq: head.seq + u64::from(at.record), ..one }))
     }
 
     /// The entry in which the record stands there; `None` if its segment has been deleted.

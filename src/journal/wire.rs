@@ -1,6 +1,6 @@
 //! Entries as bytes: a short preamble in postcard, then the records' table and their bytes in one piece.
 
-use super::entry::{Mark, One, Records, What};
+use super::entry::{Mark, Records, What};
 use crate::event::{Batch, Record, Stretch, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -129,25 +129,6 @@ pub(super) fn record(body: &[u8], n: u32) -> Option<&[u8]> {
     let (records, bytes) = table(rest, count, bytes)?;
     let span = records.get(n as usize)?.span;
     bytes.get(span.off as usize..(span.off + span.len) as usize)
-}
-
-/// The same with what the entry says of all its records; its numbers are not known here.
-pub(super) fn one(body: &[u8], n: u32) -> Option<One> {
-    let (preamble, rest) = postcard::take_from_bytes::<Preamble>(body).ok()?;
-    let Preamble::Records { source, stream, format, received, near, count, bytes, .. } = preamble else { return None };
-    let (records, bytes) = table(rest, count, bytes)?;
-    let record = records.get(n as usize)?;
-    Some(One {
-        lsn: 0,
-        seq: 0,
-        source: Arc::from(source),
-        stream: Arc::from(stream),
-        format: format.map(Arc::from),
-        received: Timestamp(received),
-        near: Timestamp(near),
-        bytes: bytes.get(record.span.off as usize..(record.span.off + record.span.len) as usize)?.to_vec(),
-        truncated: record.truncated,
-    })
 }
 
 /// What of an entry the state is made of, and its time.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vigild::disk::Real;
 use vigild::event::Value;
 use vigild::index::{Index, Words};
-use vigild::journal::{Journal, Options};
+use vigild::journal::{Journal, Options, What};
 
 /// So many records are published within seconds.
 const MANY: u64 = 24_000;
@@ -57,10 +57,13 @@ fn judge(data: &Path, rounds: u64) -> u64 {
             docs += 1;
             assert_eq!(s.seq(d), docs, "records stand in their order");
             if d % 997 == 0 || d + 1 == s.docs() {
-                let one = reader.one(s.address(d)).expect("read").expect("it is there");
-                assert_eq!((one.seq, one.received), (docs, one.near));
-                assert!((s.first()..=s.last()).contains(&one.lsn));
-                assert!(s.time(d) <= one.received);
+                let at = s.address(d);
+                let e = reader.entry(at).expect("read").expect("it is there");
+                let What::Records(r) = &e.what else { panic!("{e:?}") };
+                assert!((at.record as usize) < r.batch.records.len());
+                assert_eq!((e.seq + u64::from(at.record), r.received), (docs, r.near));
+                assert!((s.first()..=s.last()).contains(&e.lsn));
+                assert!(s.time(d) <= r.received);
             }
         }
         assert_eq!(s.equal("event.module", &Value::Str(b"fail2ban")).expect("read").len(), u64::from(s.docs()));

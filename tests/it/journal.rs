@@ -103,10 +103,11 @@ fn sealed_segments_read_as_raw_ones_do_and_addresses_stay() {
             assert_eq!(all(reader), raw);
             for (at, (seq, text)) in places.iter().zip(&raw) {
                 assert_eq!(reader.read(*at).expect("it is there").as_ref(), Some(text));
-                let one = reader.one(*at).expect("it is there").expect("it is there");
-                assert_eq!((one.seq, &one.bytes), (*seq, text));
                 let entry = reader.entry(*at).expect("it is there").expect("it is there");
-                assert_eq!((entry.lsn, entry.seq), (one.lsn, seq - u64::from(at.record)));
+                let What::Records(r) = &entry.what else { panic!("{entry:?}") };
+                assert_eq!((entry.seq + u64::from(at.record), r.batch.record(r.batch.records[at.record as usize])), (*seq, &text[..]));
+                let same = reader.entries(entry.lsn).next().expect("an entry").expect("whole");
+                assert_eq!((same.lsn, same.seq), (entry.lsn, entry.seq));
             }
             let mut entries = reader.entries(1);
             let mut first = 1;
