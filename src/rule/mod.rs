@@ -10,7 +10,7 @@ pub mod expr;
 pub mod load;
 pub mod testing;
 
-use crate::event::{Field, Schema, Span, Timestamp};
+use crate::event::{Field, Schema, Span, Timestamp, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -400,6 +400,20 @@ pub enum Literal {
     Ip(std::net::IpAddr),
     /// An instant.
     Time(Timestamp),
+}
+
+impl Literal {
+    /// As a value of an event. A whole number outside `i64` and `u64` is not in the language; it is no value.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Literal::Str(s) => Value::Str(s.as_bytes()),
+            Literal::Int(v) => i64::try_from(*v).map(Value::Int).or_else(|_| u64::try_from(*v).map(Value::Big)).unwrap_or(Value::Missing),
+            Literal::Float(v) => Value::Float(*v),
+            Literal::Bool(b) => Value::Bool(*b),
+            Literal::Ip(ip) => Value::Ip(crate::event::fold(*ip)),
+            Literal::Time(t) => Value::Time(*t),
+        }
+    }
 }
 
 /// A regular expression, compiled within the size limit; equal if its text is.

@@ -2,7 +2,7 @@
 //!
 //! The condition holds for all of the first and for none outside the second; the rest is for the evaluator. `not` turns them round.
 
-use crate::event::{Schema, Timestamp, Value, field, words};
+use crate::event::{Schema, Timestamp, field, words};
 use crate::index::{Slice, Words};
 use crate::rule::compile::Probe;
 use crate::rule::{Expr, Literal, Op, Order, Test};
@@ -120,7 +120,7 @@ fn test(slice: &Slice, t: &Test, schema: &Schema, go_on: Check<'_>) -> io::Resul
         Op::In(list) => {
             let mut sure = RoaringBitmap::new();
             for l in list {
-                sure |= slice.equal(name, &value(l))?;
+                sure |= slice.equal(name, &l.value())?;
             }
             sure
         }
@@ -191,16 +191,4 @@ fn time(slice: &Slice, op: &Op) -> Sets {
         Op::Order(Order::Greater, Literal::Time(t)) => from(behind(t)),
         _ => return Sets::perhaps(all(slice)),
     })
-}
-
-/// A literal as a value of the index.
-fn value(l: &Literal) -> Value<'_> {
-    match l {
-        Literal::Str(s) => Value::Str(s.as_bytes()),
-        Literal::Int(v) => i64::try_from(*v).map(Value::Int).or_else(|_| u64::try_from(*v).map(Value::Big)).unwrap_or(Value::Missing),
-        Literal::Float(v) => Value::Float(*v),
-        Literal::Bool(b) => Value::Bool(*b),
-        Literal::Ip(ip) => Value::Ip(crate::event::fold(*ip)),
-        Literal::Time(t) => Value::Time(*t),
-    }
 }

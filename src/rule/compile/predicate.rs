@@ -264,8 +264,8 @@ impl Predicate {
                 set.find(v, |()| any = true);
                 any
             }
-            (Check::NotEqual(l), v) => v.compare(&literal(l)) != Some(Ordering::Equal),
-            (Check::Order(o, l), v) => orders(*o, v, &literal(l)),
+            (Check::NotEqual(l), v) => v.compare(&l.value()) != Some(Ordering::Equal),
+            (Check::Order(o, l), v) => orders(*o, v, &l.value()),
             (Check::Contains(f), Value::Str(s)) => f.find(s).is_some(),
             (Check::Starts(t), Value::Str(s)) => s.starts_with(t),
             (Check::Ends(t), Value::Str(s)) => s.ends_with(t),
@@ -306,18 +306,6 @@ fn orders(o: Order, a: &Value<'_>, b: &Value<'_>) -> bool {
         Order::AtMost => c.is_le(),
         Order::Greater => c.is_gt(),
         Order::AtLeast => c.is_ge(),
-    }
-}
-
-/// A literal as a value. A whole number outside `i64` and `u64` is not in the language; it is no value.
-fn literal(l: &Literal) -> Value<'_> {
-    match l {
-        Literal::Str(s) => Value::Str(s.as_bytes()),
-        Literal::Int(v) => i64::try_from(*v).map(Value::Int).or_else(|_| u64::try_from(*v).map(Value::Big)).unwrap_or(Value::Missing),
-        Literal::Float(v) => Value::Float(*v),
-        Literal::Bool(b) => Value::Bool(*b),
-        Literal::Ip(ip) => Value::Ip(crate::event::fold(*ip)),
-        Literal::Time(t) => Value::Time(*t),
     }
 }
 
