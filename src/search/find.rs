@@ -182,30 +182,11 @@ impl Piece {
 /// All that is to be searched, the newest entries first.
 pub fn pieces(ground: &Ground<'_>, range: &Range) -> Vec<Piece> {
     let (first, last) = (ground.reader.size().first_lsn, range.last_lsn);
-    let (mut covered, mut all) = (Vec::new(), Vec::new());
-    {
-        let index = ground.index;
-        let wanted = |m: &crate::index::Manifest| {
-            m.first <= last && m.last >= first && m.docs > 0 && range.since.is_none_or(|s| m.newest >= s) && range.until.is_none_or(|u| m.oldest < u)
-        };
-        // In this order: what is built or merged meanwhile covers more, not less.
-        let known = index.manifests();
-        covered.extend(known.iter().filter(|m| !wanted(m)).map(|m| m.first..=m.last));
-        let slices = index.some(wanted);
-        covered.extend(slices.iter().map(|s| s.first()..=s.last()));
-        all.extend(slices.iter().cloned().map(Piece::Slice));
-    }
-    covered.sort_unstable_by_key(|r| (*r.start(), *r.end()));
-    let mut at = first;
-    for r in covered {
-        if at < *r.start() && at <= last {
-            all.push(Piece::Bare(at..=(r.start() - 1).min(last)));
-        }
-        at = at.max(r.end().saturating_add(1));
-    }
-    if at <= last {
-        all.push(Piece::Bare(at..=last));
-    }
+    let view = ground.index.view(first..=last, |m| {
+        m.first <= last && m.last >= first && m.docs > 0 && range.since.is_none_or(|s| m.newest >= s) && range.until.is_none_or(|u| m.oldest < u)
+    });
+    let slices = view.slices.into_iter().map(Piece::Slice);
+    let mut all: Vec<Piece> = slices.chain(view.uncovered.into_iter().map(Piece::Bare)).collect();
     all.sort_by_key(|p| std::cmp::Reverse(*p.lsns().start()));
     all
 }
