@@ -6,7 +6,7 @@
 
 mod alerts;
 pub mod auth;
-mod backtest;
+pub mod backtest;
 mod body;
 mod bulk;
 mod elastic;
@@ -35,6 +35,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use backtest::Backtests;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
@@ -108,6 +109,8 @@ pub struct App {
     pub sources: Sources,
     /// What searches are answered from.
     pub searches: search::Searches,
+    /// What backtests may take.
+    pub backtests: Backtests,
     /// Takes requests to reload.
     pub reload: mpsc::Sender<Reload>,
 }

@@ -3,6 +3,7 @@
 //! One pass goes over the times and the streams of all records, in the order of the journal. Places of candidates are kept up to
 //! a limit; where there are more, the first of them are taken, and another pass finds those behind them.
 
+use super::bounds::{Limit, Missing};
 use super::order::{Order, Place};
 use super::run::Readers;
 use crate::event::{Value, field};
@@ -15,7 +16,6 @@ use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Where the bytes of a candidate are.
 #[derive(Clone, Copy, Debug)]
@@ -36,38 +36,17 @@ pub enum Source {
     },
 }
 
-/// Bounds of a backtest.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// So many candidates are held at once.
-    pub held: usize,
-    /// So many alerts are made; a rule that makes more has been judged by then.
-    pub alerts: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds { held: 512 << 10, alerts: 100_000 }
-    }
-}
-
-/// Records that could not be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The first.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-    /// Why.
-    pub why: String,
-}
-
 /// A stretch of the journal.
 struct Stretch {
     piece: Piece,
     /// Of a slice, the documents that may match.
     may: RoaringBitmap,
+    /// Of a slice, the first document that cannot be had.
+    end: u32,
 }
+
+/// Told which part of the records has been gone through; its error ends it.
+pub type On<'a> = &'a mut dyn FnMut(f64) -> io::Result<()>;
 
 /// See the module.
 pub struct Candidates<'a> {
@@ -77,8 +56,13 @@ pub struct Candidates<'a> {
     /// The streams of the records.
     pub order: Order,
     held: usize,
+    limit: Limit<'a>,
     /// Records of the range.
     pub events: u64,
+    /// How many of them may match.
+    pub total: u64,
+    /// Records that the first pass has come by.
+    passed: u64,
     /// What could not be read.
     pub missing: Vec<Missing>,
 }
@@ -89,42 +73,53 @@ const MISSING: usize = 100;
 const LOOK: u32 = 1 << 16;
 
 impl<'a> Candidates<'a> {
-    /// The candidates of these rules.
-    pub fn new(ground: &'a Ground<'a>, range: search::Range, rules: &RuleSet, held: usize) -> io::Result<Candidates<'a>> {
+    /// Of a range, before anything is looked up; so many are held at once.
+    pub fn new(ground: &'a Ground<'a>, range: search::Range, held: usize, limit: Limit<'a>) -> Candidates<'a> {
+        let (stretches, order) = (Vec::new(), Order::default());
+        Candidates { ground, range, stretches, order, held, limit, events: 0, total: 0, passed: 0, missing: Vec::new() }
+    }
+
+    /// Asks the index for the candidates of these rules. What a slice has that cannot be read is missing.
+    pub fn look(&mut self, rules: &RuleSet) -> io::Result<()> {
         let asked = conditions(rules);
-        let go_on = || going(ground);
-        let mut stretches = Vec::new();
-        let mut pieces = search::pieces(ground, &range);
+        let mut pieces = search::pieces(self.ground, &self.range);
         pieces.reverse();
         for piece in pieces {
-            let mut may = RoaringBitmap::new();
+            let (mut may, mut end) = (RoaringBitmap::new(), 0);
             if let Piece::Slice(s) = &piece {
-                for e in &asked {
-                    may |= search::sets::of(s, e, &rules.schema, &go_on)?.may;
+                match self.sets(s, &asked, rules) {
+                    Ok(docs) => (may, end) = (docs, s.docs()),
+                    Err(e) if Limit::ends(&e) => return Err(e),
+                    Err(e) => self.miss_docs(s, 0, &e),
                 }
             }
-            stretches.push(Stretch { piece, may });
+            self.stretches.push(Stretch { piece, may, end });
         }
-        Ok(Candidates { ground, range, stretches, order: Order::default(), held, events: 0, missing: Vec::new() })
+        Ok(())
+    }
+
+    fn sets(&self, s: &Slice, asked: &[&Expr], rules: &RuleSet) -> io::Result<RoaringBitmap> {
+        let mut may = RoaringBitmap::new();
+        for e in asked {
+            may |= search::sets::of(s, e, &rules.schema, &|| self.limit.check())?.may;
+        }
+        Ok(may)
     }
 
     /// The first candidates behind a place, in order; all there are, if the second says so. `worker` parses what no slice covers.
-    pub fn behind(
-        &mut self,
-        last: Option<Place>,
-        worker: &Worker,
-        readers: &mut Readers,
-        first_pass: bool,
-    ) -> io::Result<(Vec<(Place, Source)>, bool)> {
-        let mut kept = Kept { all: Vec::new(), held: self.held, last, bound: None };
+    pub fn behind(&mut self, last: Option<Place>, worker: &Worker, readers: &mut Readers, on: On<'_>) -> io::Result<(Vec<(Place, Source)>, bool)> {
+        let mut kept = Kept { all: Vec::new(), held: self.held, last, bound: None, added: 0 };
         self.order.rewind();
-        let stretches = std::mem::take(&mut self.stretches);
-        let done = stretches.iter().enumerate().try_for_each(|(i, s)| match &s.piece {
-            Piece::Slice(slice) => self.slice(i as u32, slice, &s.may, &mut kept, first_pass),
-            Piece::Bare(lsns) => self.bare(*lsns.start(), *lsns.end(), &mut kept, (worker, readers), first_pass),
+        let mut stretches = std::mem::take(&mut self.stretches);
+        let done = stretches.iter_mut().enumerate().try_for_each(|(i, s)| match &s.piece {
+            Piece::Slice(slice) => self.slice(i as u32, slice, (&s.may, &mut s.end), &mut kept, on),
+            Piece::Bare(lsns) => self.bare(*lsns.start(), *lsns.end(), &mut kept, (worker, readers), on),
         });
         self.stretches = stretches;
         done?;
+        if last.is_none() {
+            self.total = kept.added;
+        }
         let all = kept.bound.is_none();
         let mut found = kept.all;
         found.sort_unstable_by_key(|c| c.0);
@@ -133,25 +128,47 @@ impl<'a> Candidates<'a> {
         Ok((found, all && !more))
     }
 
-    fn slice(&mut self, piece: u32, s: &Arc<Slice>, may: &RoaringBitmap, kept: &mut Kept, count: bool) -> io::Result<()> {
+    /// Whether to go on.
+    pub fn check(&self) -> io::Result<()> {
+        self.limit.check()
+    }
+
+    /// The same, and says how far the first pass is.
+    fn going(&self, on: On<'_>, first: bool) -> io::Result<()> {
+        self.limit.check()?;
+        let all = self.range.last_seq.saturating_add(1).saturating_sub(self.ground.reader.size().first_seq);
+        if first { on((self.passed as f64 / all.max(1) as f64).min(1.0)) } else { Ok(()) }
+    }
+
+    fn slice(&mut self, piece: u32, s: &Arc<Slice>, docs: (&RoaringBitmap, &mut u32), kept: &mut Kept, on: On<'_>) -> io::Result<()> {
         let mut streams: HashMap<u64, u32> = HashMap::new();
+        let (may, end) = docs;
         let mut may = may.iter().peekable();
-        let first = self.ground.reader.size().first_seq;
-        for doc in 0..s.docs() {
+        let (first_seq, first) = (self.ground.reader.size().first_seq, kept.last.is_none());
+        for doc in 0..*end {
             if doc.is_multiple_of(LOOK) {
-                going(self.ground)?;
+                self.going(on, first)?;
             }
             let is = may.next_if_eq(&doc).is_some();
             let (t, seq) = (s.time(doc), s.seq(doc));
-            if !self.range.holds(t) || seq < first || seq > self.range.last_seq {
+            self.passed += u64::from(first);
+            if !self.range.holds(t) || seq < first_seq || seq > self.range.last_seq {
                 continue;
             }
-            self.events += u64::from(count);
             let of = s.stream(doc);
             let stream = match streams.get(&of) {
                 Some(id) => *id,
-                None => *streams.entry(of).or_insert(self.order.stream(&s.stream_name(of)?)),
+                None => match s.stream_name(of) {
+                    Ok(name) => *streams.entry(of).or_insert(self.order.stream(&name)),
+                    Err(e) => {
+                        // So that no other pass takes what this one has not.
+                        *end = doc;
+                        self.miss_docs(s, doc, &e);
+                        return Ok(());
+                    }
+                },
             };
+            self.events += u64::from(first);
             let place = self.order.place(stream, t, seq);
             if is {
                 kept.add(place, Source::Doc { piece, doc });
@@ -160,24 +177,26 @@ impl<'a> Candidates<'a> {
         Ok(())
     }
 
-    fn bare(&mut self, first: u64, last: u64, kept: &mut Kept, by: (&Worker, &mut Readers), count: bool) -> io::Result<()> {
-        let (worker, readers) = by;
+    fn bare(&mut self, first_lsn: u64, last_lsn: u64, kept: &mut Kept, by: (&Worker, &mut Readers), on: On<'_>) -> io::Result<()> {
+        let ((worker, readers), first) = (by, kept.last.is_none());
         let mut row = Row::default();
-        for e in self.ground.reader.entries(first) {
-            going(self.ground)?;
+        for e in self.ground.reader.entries(first_lsn) {
+            self.going(on, first)?;
             let e = match e {
-                Ok(e) if e.lsn > last => break,
+                Ok(e) if e.lsn > last_lsn => break,
                 Ok(e) => e,
-                Err(d) if d.first_lsn > last => break,
+                Err(d) if d.first_lsn > last_lsn => break,
                 Err(d) => {
-                    self.miss(d.first_seq, d.last_seq, format!("the journal cannot be read: {d}"), count);
+                    if first {
+                        self.miss(d.first_seq, d.last_seq, format!("the journal cannot be read: {d}"));
+                    }
                     continue;
                 }
             };
             if let What::Load { hash, .. } = &e.what {
                 self.ground.past.note(e.lsn, *hash);
             }
-            self.entry(&e, kept, worker, readers, &mut row, count);
+            self.entry(&e, kept, worker, readers, &mut row, first);
         }
         Ok(())
     }
@@ -190,6 +209,7 @@ impl<'a> Candidates<'a> {
             if seq > self.range.last_seq {
                 break;
             }
+            self.passed += u64::from(count);
             let t = readers.parse(worker, &loaded, r, *one, row);
             if !self.range.holds(t) {
                 continue;
@@ -224,12 +244,20 @@ impl<'a> Candidates<'a> {
             Ok(None) => "deleted before it was read".to_owned(),
             Err(e) => format!("the journal cannot be read: {e}"),
         };
-        self.miss(place.seq, place.seq, why, true);
+        self.miss(place.seq, place.seq, why);
         None
     }
 
-    fn miss(&mut self, first: u64, last: u64, why: String, count: bool) {
-        if !count || first > last {
+    /// The documents of a slice from this one on.
+    fn miss_docs(&mut self, s: &Slice, from: u32, e: &io::Error) {
+        let (first, next) = s.manifest().seqs;
+        let first = if from == 0 { first } else { s.seq(from) };
+        self.miss(first.max(self.ground.reader.size().first_seq), next.saturating_sub(1), format!("the index cannot be read: {e}"));
+    }
+
+    fn miss(&mut self, first: u64, last: u64, why: String) {
+        let last = last.min(self.range.last_seq);
+        if first > last {
             return;
         }
         let full = self.missing.len() == MISSING;
@@ -246,10 +274,13 @@ struct Kept {
     held: usize,
     last: Option<Place>,
     bound: Option<Place>,
+    /// All that were given.
+    added: u64,
 }
 
 impl Kept {
     fn add(&mut self, place: Place, source: Source) {
+        self.added += 1;
         if self.last.is_some_and(|l| place <= l) || self.bound.is_some_and(|b| place > b) {
             return;
         }
@@ -266,9 +297,4 @@ impl Kept {
 fn conditions(rules: &RuleSet) -> Vec<&Expr> {
     let whens = rules.rules.iter().flat_map(|r| std::iter::once(&r.when).chain(r.kind.steps().iter().map(|s| &s.when)));
     whens.filter(|w| w.rules.is_none()).filter_map(|w| w.where_.as_ref()).collect()
-}
-
-/// Whether somebody still waits.
-fn going(ground: &Ground<'_>) -> io::Result<()> {
-    if ground.stop.load(Ordering::Relaxed) { Err(io::Error::new(io::ErrorKind::Interrupted, "it was ended")) } else { Ok(()) }
 }

@@ -5,13 +5,14 @@
 //! The engine itself runs over them ([`run`]), under the formats and the settings that were in force when they came, so that the
 //! alerts are those of the whole replay.
 
+mod bounds;
 mod candidates;
 mod order;
 mod report;
 mod request;
 mod run;
 
-pub use candidates::{Bounds, Missing};
+pub use bounds::{Bounds, Cut, Missing};
 pub use report::{Report, Variant};
 pub use request::{Refused, Request, answer};
 pub use run::{Ran, Trial, run};

@@ -24,6 +24,9 @@ pub struct Report {
     pub read: u64,
     /// Whether all were judged.
     pub complete: bool,
+    /// Which limit ended it early: `time` or `alerts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<&'static str>,
     /// What is missing, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -92,12 +95,26 @@ pub struct Variant {
 impl Report {
     /// Of these rules of a run.
     pub fn new(ran: &Ran, ids: &[String]) -> Report {
-        let mut missing: Vec<String> = ran.missing.iter().map(|m| format!("records {} to {}: {}", m.first, m.last, m.why)).collect();
-        if ran.cut {
-            missing.push(format!("it was ended after {} alerts", ran.alerts.len()));
-        }
         let rules = ids.iter().filter_map(|id| tried(ran, id)).collect();
-        Report { events: ran.events, read: ran.read, complete: missing.is_empty(), missing, rules }
+        let mut report = Report { events: ran.events, read: ran.read, complete: true, cut: None, missing: Vec::new(), rules };
+        report.add_missing(ran);
+        report
+    }
+
+    /// Says what a run has left out, of its own or of another that it is compared with.
+    pub fn add_missing(&mut self, ran: &Ran) {
+        let records = ran.missing.iter().map(|m| format!("records {} to {}: {}", m.first, m.last, m.why));
+        let cut = ran.cut.map(|(why, at)| match at {
+            Some(t) => format!("{why}: events behind {t} are not judged"),
+            None => format!("{why}: no event is judged"),
+        });
+        for m in records.chain(cut) {
+            if !self.missing.contains(&m) {
+                self.missing.push(m);
+            }
+        }
+        self.cut = self.cut.or(ran.cut.map(|c| c.0.name()));
+        self.complete = self.missing.is_empty();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is asked of a backtest, and its answer.
 
-use super::candidates::Bounds;
+use super::bounds::Bounds;
 use super::report::{Report, Variant};
 use super::run::{Ran, Trial, run};
 use crate::diag::{Diagnostic, Level};
@@ -61,15 +61,16 @@ pub fn answer(
     in_force: &Bundle,
     request: &Request,
     last_lsn: u64,
+    bounds: Bounds,
     progress: &mut dyn FnMut(f64) -> io::Result<()>,
 ) -> Result<Report, Refused> {
     let last_seq = search::answer::last_seq(ground.reader, last_lsn);
     let range = Range { since: request.since, until: request.until, last_lsn, last_seq };
     let (tried, ids) = loaded(in_force, request, None)?;
     let rounds = 1.0 + f64::from(u8::from(request.against)) + f64::from(u8::from(request.except.is_some()));
-    let mut round = 0.0;
+    let (mut round, end) = (0.0, bounds.end());
     let mut go = |loaded: &Loaded, ids: &[String]| -> io::Result<Ran> {
-        let trial = Trial { rules: Arc::new(only(&loaded.rules, ids)), today: loaded, bounds: Bounds::default() };
+        let trial = Trial { rules: Arc::new(only(&loaded.rules, ids)), today: loaded, bounds, end };
         let ran = run(ground, range, &trial, &mut |share| progress((round + share) / rounds));
         round += 1.0;
         ran
@@ -80,6 +81,7 @@ pub fn answer(
         let now = in_force.load().map_err(Refused::Request)?;
         let known: Vec<String> = ids.iter().filter(|id| now.rules.rules.iter().any(|r| *r.id == **id)).cloned().collect();
         let old = go(&now, &known)?;
+        report.add_missing(&old);
         for t in report.rules.iter_mut().filter(|t| known.contains(&t.id)) {
             t.against = Some(Variant::new(&ran, &old, &t.id));
         }
@@ -87,6 +89,7 @@ pub fn answer(
     if let Some(e) = &request.except {
         let (with, _) = loaded(in_force, request, Some((&ids, e)))?;
         let left = go(&with, &ids)?;
+        report.add_missing(&left);
         for t in &mut report.rules {
             t.exception = Some(Variant::new(&ran, &left, &t.id));
         }

@@ -1,6 +1,7 @@
 //! The engine over candidates.
 
-use super::candidates::{Bounds, Candidates, Missing, Source};
+use super::bounds::{Bounds, Cut, Limit, Missing};
+use super::candidates::{Candidates, On, Source};
 use super::order::{Order, Place};
 use crate::alert::Alert;
 use crate::engine::collect::Collected;
@@ -16,6 +17,7 @@ use crate::worker::{FILE_LATENESS, Origin, Row, Worker};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What is tried.
 pub struct Trial<'a> {
@@ -25,6 +27,8 @@ pub struct Trial<'a> {
     pub today: &'a Loaded,
     /// Bounds.
     pub bounds: Bounds,
+    /// When it has to be through, see [`Bounds::end`].
+    pub end: Instant,
 }
 
 /// What a trial came to.
@@ -39,8 +43,8 @@ pub struct Ran {
     pub read: u64,
     /// What could not be read.
     pub missing: Vec<Missing>,
-    /// Whether it ended at the most alerts that are made.
-    pub cut: bool,
+    /// Why it ended early, and the instant up to which events had been judged, if any had.
+    pub cut: Option<(Cut, Option<Timestamp>)>,
 }
 
 /// Entries held ready: candidates of one entry come one behind the other, but streams alternate.
@@ -52,45 +56,30 @@ const BEACON: u64 = 4096;
 /// After so many it is looked whether somebody waits, and said how far it is.
 const LOOK: u64 = 256;
 
+/// How much of the bar is for going through the index; the rest is for the candidates.
+const SCAN: f64 = 0.2;
+
 /// Runs the rules over the range. `progress` is told the share that is done and ends it with an error.
 pub fn run(ground: &Ground<'_>, range: Range, trial: &Trial<'_>, progress: &mut dyn FnMut(f64) -> io::Result<()>) -> io::Result<Ran> {
     let state = &trial.today.state;
     let options = Options { budget: state.budget, keys: state.keys_per_rule, waiting: state.waiting, ..Options::default() };
     let mut worker = Worker::new(trial.rules.clone(), &trial.today.formats, trial.today.estate.clone(), options);
-    let mut candidates = Candidates::new(ground, range, &trial.rules, trial.bounds.held)?;
+    let limit = Limit { stop: ground.stop, end: trial.end };
+    let mut candidates = Candidates::new(ground, range, trial.bounds.candidates, limit);
     let mut feed =
         Feed { worker: &mut worker, readers: Readers::default(), row: Row::default(), entries: VecDeque::new(), bytes: 0, read: 0, passed: None };
-    let (mut said, mut got) = (Vec::new(), Collected::default());
-    let (mut last, mut cut) = (None, false);
-    'passes: loop {
-        let (found, all) = candidates.behind(last, feed.worker, &mut feed.readers, last.is_none())?;
-        for (place, source) in &found {
-            if feed.read.is_multiple_of(LOOK) {
-                progress(share(range, place.at))?;
-            }
-            feed.take(&mut candidates, ground, place, *source, &mut said);
-            got.take(&mut said);
-            if got.len() > trial.bounds.alerts {
-                cut = true;
-                break 'passes;
-            }
-        }
-        last = found.last().map(|c| c.0);
-        if all || last.is_none() {
-            break;
-        }
-    }
-    let read = feed.read;
+    let mut got = Collected::default();
+    let mut last = None;
+    let ended = feed.all(ground, &mut candidates, trial, &mut got, &mut last, progress);
+    let cut = match ended {
+        Ok(()) => None,
+        Err(e) => Some((Cut::of(&e).ok_or(e)?, last.map(|l| l.at))),
+    };
+    let (read, mut said) = (feed.read, Vec::new());
     worker.engine().finish(&mut said);
     got.take(&mut said);
     progress(1.0)?;
     Ok(Ran { rules: trial.rules.clone(), alerts: got.finish(), events: candidates.events, read, missing: candidates.missing, cut })
-}
-
-/// How far a range is through at an instant.
-fn share(range: Range, at: Timestamp) -> f64 {
-    let (Some(since), Some(until)) = (range.since, range.until) else { return 0.0 };
-    ((at.0.saturating_sub(since.0)) as f64 / (until.0.saturating_sub(since.0)).max(1) as f64).clamp(0.0, 1.0)
 }
 
 /// Reads records as they were read when they came, into rows of the worker.
@@ -142,6 +131,38 @@ struct Held {
 }
 
 impl Feed<'_> {
+    /// Feeds all candidates; `last` is the last that was taken. A [`Cut`] is an error of it.
+    fn all(
+        &mut self,
+        ground: &Ground<'_>,
+        candidates: &mut Candidates<'_>,
+        trial: &Trial<'_>,
+        got: &mut Collected,
+        last: &mut Option<Place>,
+        progress: On<'_>,
+    ) -> io::Result<()> {
+        let (mut said, mut all) = (Vec::new(), false);
+        candidates.look(&trial.rules)?;
+        while !all {
+            let found;
+            (found, all) = candidates.behind(*last, self.worker, &mut self.readers, &mut |part| progress(part * SCAN))?;
+            all |= found.is_empty();
+            for (place, source) in &found {
+                if self.read.is_multiple_of(LOOK) {
+                    candidates.check()?;
+                    progress(SCAN + (1.0 - SCAN) * self.read as f64 / candidates.total.max(1) as f64)?;
+                }
+                self.take(candidates, ground, place, *source, &mut said);
+                *last = Some(*place);
+                got.take(&mut said);
+                if got.len() > trial.bounds.alerts {
+                    return Err(io::Error::other(Cut::Alerts));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, candidates: &mut Candidates<'_>, ground: &Ground<'_>, place: &Place, source: Source, said: &mut Vec<Output>) {
         // What made it late need not be a candidate, and what is final by then decides what becomes of it.
         if place.late || self.read.is_multiple_of(BEACON) {

@@ -2,7 +2,7 @@
 
 use super::{Failure, load, safe};
 use crate::{api, config};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,12 +51,17 @@ impl Target {
 
     /// The same with a body of JSON.
     pub fn send(&self, method: &str, path: &str, json: &str, patience: Duration) -> Result<(u16, String), Failure> {
+        self.follow(method, path, json, patience, &mut |_| ())
+    }
+
+    /// The same, where the answer may come in lines of JSON: `line` is told each as it comes, and the body holds them all.
+    pub fn follow(&self, method: &str, path: &str, json: &str, patience: Duration, line: &mut dyn FnMut(&str)) -> Result<(u16, String), Failure> {
         let addr = self.addr()?;
         let file = self.folder()?.join(api::token::FILE);
         let token = std::fs::read_to_string(&file).map_err(|e| Failure::file(&file, &e))?;
-        let header = format!("Authorization: Bearer {}\r\n", token.trim());
+        let headers = format!("Authorization: Bearer {}\r\nAccept: application/json, application/x-ndjson\r\n", token.trim());
         let answer =
-            send(addr, method, path, &header, json, patience).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
+            send(addr, method, path, &headers, json, patience, line).map_err(|e| Failure::Unreachable(format!("nothing answers on {addr}: {e}")))?;
         match split(&answer).ok_or_else(|| Failure::Unreachable(format!("what answers on {addr} does not speak HTTP")))? {
             (401, _) => Err(Failure::File(format!("the daemon on {addr} does not take the token in {}", safe(&file.display().to_string())))),
             (status, body) => Ok((status, body.to_owned())),
@@ -79,17 +84,28 @@ impl Target {
             let host = if port { host.to_owned() } else { format!("{host}:80") };
             return host.to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or_else(|| wrong("names no address that can be found"));
         }
-        let Some(file) = self.config.clone().or_else(load::installed) else { return Ok(config::HTTP) };
-        configured(&file)
+        Ok(reachable(self.settings()?.http))
+    }
+
+    /// The configuration of the daemon, as far as it is known here; else the defaults.
+    pub fn settings(&self) -> Result<config::Config, Failure> {
+        match self.config.clone().or_else(load::installed) {
+            Some(file) => settings(&file),
+            None => Ok(config::Config::default()),
+        }
     }
 }
 
 /// Where the daemon of a configuration can be reached from here.
 pub fn configured(file: &Path) -> Result<SocketAddr, Failure> {
+    Ok(reachable(settings(file)?.http))
+}
+
+fn settings(file: &Path) -> Result<config::Config, Failure> {
     let mut files = Vec::new();
     let (config, said) = load::read_config(Some(file), &mut files)?;
     load::tell(&said, &files)?;
-    Ok(reachable(config.http))
+    Ok(config)
 }
 
 /// Where a socket that listens on all addresses can be reached from here.
@@ -104,25 +120,34 @@ pub fn reachable(addr: SocketAddr) -> SocketAddr {
 
 /// One request without a body, and its answer as it came. `headers` end with a line break, or are none.
 pub fn exchange(addr: SocketAddr, method: &str, path: &str, headers: &str, patience: Duration) -> io::Result<String> {
-    send(addr, method, path, headers, "", patience)
+    send(addr, method, path, headers, "", patience, &mut |_| ())
 }
 
-fn send(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str, patience: Duration) -> io::Result<String> {
+/// An answer of HTTP/1.0 is not cut into chunks: it comes as it is, to its end.
+fn send(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str, patience: Duration, line: &mut dyn FnMut(&str)) -> io::Result<String> {
     let mut s = TcpStream::connect_timeout(&addr, PATIENCE)?;
     s.set_read_timeout(Some(patience))?;
     s.set_write_timeout(Some(PATIENCE))?;
     let length = body.len();
-    s.write_all(format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n").as_bytes())?;
+    s.write_all(format!("{method} {path} HTTP/1.0\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n").as_bytes())?;
     s.write_all(body.as_bytes())?;
-    let mut bytes = Vec::new();
-    s.take(LONGEST).read_to_end(&mut bytes)?;
+    let (mut from, mut bytes) = (BufReader::new(s.take(LONGEST)), Vec::new());
+    loop {
+        let at = bytes.len();
+        if from.read_until(b'\n', &mut bytes)? == 0 {
+            break;
+        }
+        if bytes[at..].starts_with(b"{") {
+            line(&String::from_utf8_lossy(&bytes[at..]));
+        }
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Status and body of an answer; `None` where it is no HTTP.
 pub fn split(answer: &str) -> Option<(u16, &str)> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.strip_prefix("HTTP/1.1 ")?.split(' ').next()?;
+    let status = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?.split(' ').next()?;
     Some((status.get(..3)?.parse().ok()?, body))
 }
 

@@ -3,19 +3,20 @@
 use super::ask::Target;
 use super::stopped::Stopped;
 use super::{Failure, check, color, safe, written};
-use crate::backtest::{self, Refused, Request};
+use crate::backtest::{self, Bounds, Refused, Request};
 use crate::event::{Schema, Timestamp};
 use crate::parse::Estate;
 use crate::rule::load;
 use crate::{clock, diag, search};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The daemon may take so long: a rule without a literal that the index knows reads everything.
+/// The daemon may be silent so long; one that knows no lines of progress is so until it has the answer.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// How often the progress is drawn.
 const DRAWN: Duration = Duration::from_millis(200);
@@ -57,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let request = request(args)?;
     let stopped = if args.target.url.is_some() { None } else { Stopped::open(&args.target)? };
     let body = match stopped {
-        Some(s) => here(&s, &request)?,
+        Some(s) => here(&s, &request, Bounds::from(&args.target.settings()?.backtest))?,
         None => asked(&args.target, &request)?,
     };
     let mut out = io::stdout().lock();
@@ -86,7 +87,21 @@ fn request(args: &Args) -> Result<Request, Failure> {
 
 fn asked(target: &Target, request: &Request) -> Result<String, Failure> {
     let json = serde_json::to_string(request).map_err(|e| Failure::Usage(e.to_string()))?;
-    let (status, body) = target.send("POST", "/api/v1/backtest", &json, PATIENCE)?;
+    let mut bar = Progress::default();
+    let mut line = |l: &str| {
+        if let Ok(Line { progress: Some(share), .. }) = serde_json::from_str(l) {
+            // It goes to stderr; whoever reads that may have gone.
+            let _ = bar.at(share);
+        }
+    };
+    let (status, body) = target.follow("POST", "/api/v1/backtest", &json, PATIENCE, &mut line)?;
+    bar.end();
+    let (status, body) = match body.lines().last().map(serde_json::from_str) {
+        Some(Ok(Line { report: Some(r), .. })) => (200, r.get().to_owned()),
+        Some(Ok(Line { problem: Some(p), .. })) => (p["status"].as_u64().unwrap_or(0) as u16, p.to_string()),
+        Some(Ok(Line { progress: Some(_), .. })) => return Err(Failure::Unreachable("the daemon ended before the backtest did".into())),
+        _ => (status, body),
+    };
     let detail = || {
         let said = serde_json::from_str::<Value>(&body).ok().and_then(|v| Some(super::ask::lines(v["detail"].as_str()?)));
         said.unwrap_or_else(|| format!("the daemon answers with status {status}"))
@@ -98,10 +113,19 @@ fn asked(target: &Target, request: &Request) -> Result<String, Failure> {
     }
 }
 
-fn here(s: &Stopped, request: &Request) -> Result<String, Failure> {
+/// A line of an answer that comes in lines.
+#[derive(serde::Deserialize)]
+struct Line<'a> {
+    progress: Option<f64>,
+    #[serde(borrow)]
+    report: Option<&'a RawValue>,
+    problem: Option<Value>,
+}
+
+fn here(s: &Stopped, request: &Request, bounds: Bounds) -> Result<String, Failure> {
     let in_force = s.bundle().ok_or_else(|| Failure::File("the rules that were in force when the daemon stopped cannot be read".into()))?;
     let mut bar = Progress::default();
-    let done = s.on(|ground, last| backtest::answer(ground, &in_force, request, last, &mut |share| bar.at(share)));
+    let done = s.on(|ground, last| backtest::answer(ground, &in_force, request, last, bounds, &mut |share| bar.at(share)));
     bar.end();
     match done {
         Ok(r) => serde_json::to_string(&r).map_err(|e| Failure::File(e.to_string())),

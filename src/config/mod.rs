@@ -78,6 +78,8 @@ pub struct Config {
     pub store: Store,
     /// Bounds of searches.
     pub search: Search,
+    /// Bounds of backtests.
+    pub backtest: Backtest,
     /// Where alerts go; `None` is stdout.
     pub alerts: Option<PathBuf>,
     /// Whether alerts that may still change are written before they are final.
@@ -270,6 +272,27 @@ impl Default for Search {
     }
 }
 
+/// What one backtest may take, and how many may run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backtest {
+    /// How long it takes.
+    pub time: Duration,
+    /// Records that may match, held at once.
+    pub candidates: usize,
+    /// Alerts that it makes.
+    pub alerts: usize,
+    /// Rules, and the files that they name, in one request.
+    pub body_bytes: usize,
+    /// Backtests at once.
+    pub at_once: usize,
+}
+
+impl Default for Backtest {
+    fn default() -> Backtest {
+        Backtest { time: Duration::from_secs(600), candidates: 512 << 10, alerts: 100_000, body_bytes: 8 << 20, at_once: 1 }
+    }
+}
+
 /// The default port of syslog, on loopback.
 pub const SYSLOG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5514);
 /// The default address of HTTP.
@@ -292,6 +315,7 @@ impl Default for Config {
             index: Index::default(),
             store: Store::default(),
             search: Search::default(),
+            backtest: Backtest::default(),
             alerts: None,
             provisional: true,
             user: None,
@@ -569,7 +593,10 @@ impl Reader {
         self.keys(
             root,
             "the configuration",
-            &["zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "search", "alerts", "run"],
+            &[
+                "zone", "rules", "host", "network", "http", "source", "limits", "state", "journal", "index", "store", "search", "backtest", "alerts",
+                "run",
+            ],
         );
         c.zone = self.zone(root).unwrap_or(TimeZone::UTC);
         if let Some(rules) = self.list(root, "rules") {
@@ -621,6 +648,14 @@ impl Reader {
             self.size(t, "memory", 1 << 20..(1 << 40) + 1, &mut c.search.memory);
             self.size(t, "records", 0..1_000_000_001, &mut c.search.records);
             self.size(t, "at_once", 1..101, &mut c.search.at_once);
+        }
+        if let Some(t) = self.table(root, "backtest") {
+            self.keys(t, "`[backtest]`", &["time", "candidates", "alerts", "body_bytes", "at_once"]);
+            self.time(t, "time", &mut c.backtest.time);
+            self.size(t, "candidates", 1000..100_000_001, &mut c.backtest.candidates);
+            self.size(t, "alerts", 1..10_000_001, &mut c.backtest.alerts);
+            self.size(t, "body_bytes", 1 << 10..(256 << 20) + 1, &mut c.backtest.body_bytes);
+            self.size(t, "at_once", 1..101, &mut c.backtest.at_once);
         }
         if let Some(t) = self.table(root, "alerts") {
             self.keys(t, "`[alerts]`", &["file", "provisional"]);
@@ -786,6 +821,12 @@ mod tests {
             [index]
             enabled = false
             max_bytes = "1GiB"
+            [backtest]
+            time = "5s"
+            candidates = 1000
+            alerts = 7
+            body_bytes = "1MiB"
+            at_once = 3
             [alerts]
             file = "/var/log/vigild/alerts.json"
             "#,
@@ -799,6 +840,8 @@ mod tests {
         assert_eq!((c.limits.record_bytes, c.limits.queue_bytes, c.limits.idle), (4096, 1 << 20, Duration::from_secs(300)));
         assert_eq!(c.state.budget, 64 << 20);
         assert_eq!(c.index, Index { enabled: false, max_bytes: 1 << 30 });
+        let backtest = Backtest { time: Duration::from_secs(5), candidates: 1000, alerts: 7, body_bytes: 1 << 20, at_once: 3 };
+        assert_eq!(c.backtest, backtest);
     }
 
     #[test]
@@ -837,6 +880,12 @@ idle = "soon"
         let help: Vec<_> = read("vigild.toml", text).1.into_iter().filter_map(|d| d.help).collect();
         assert!(help.contains(&"did you mean `rules`?".to_owned()), "{help:?}");
         assert!(help.contains(&"did you mean `syslog`?".to_owned()), "{help:?}");
+    }
+
+    #[test]
+    fn a_backtest_has_bounds_that_are_bounded() {
+        let text = "[backtest]\ntime = \"0s\"\ncandidates = 999\nalerts = 0\nbody_bytes = 1\nat_once = 0\nrecords = 1\n";
+        assert_eq!(complaints(text), ["V005 \"0s\"", "V005 999", "V005 0", "V005 1", "V005 0", "V002 records"]);
     }
 
     #[test]

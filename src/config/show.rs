@@ -59,6 +59,12 @@ pub fn settings(c: &Config) -> Vec<Setting> {
     s.put("memory", size(c.search.memory));
     s.put("records", count(c.search.records));
     s.put("at_once", count(c.search.at_once));
+    s.within("backtest");
+    s.put("time", time(c.backtest.time));
+    s.put("candidates", count(c.backtest.candidates));
+    s.put("alerts", count(c.backtest.alerts));
+    s.put("body_bytes", size(c.backtest.body_bytes));
+    s.put("at_once", count(c.backtest.at_once));
     s.within("state");
     s.put("budget", size(c.state.budget));
     s.put("keys_per_rule", count(c.state.keys_per_rule));

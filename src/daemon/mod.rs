@@ -182,6 +182,7 @@ async fn daemon(
                 bounds: Bounds::from(&config.search),
                 room: Arc::new(Semaphore::new(config.search.at_once)),
             },
+            backtests: (&config.backtest).into(),
             reload,
         };
         served.spawn(api::serve(listener, Arc::new(app), intake.clone()));

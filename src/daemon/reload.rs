@@ -130,6 +130,7 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[index]", old.index != new.index),
         ("[store]", old.store != new.store),
         ("[search]", old.search != new.search),
+        ("[backtest]", old.backtest != new.backtest),
         ("[alerts] file", old.alerts != new.alerts),
         ("[run]", old.user != new.user),
         ("sources of kind http, hook and stdin", others(old) != others(new)),

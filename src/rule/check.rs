@@ -718,6 +718,17 @@ pub fn wakes(e: &Expr) -> bool {
     }
 }
 
+/// Whether the index knows events for which the condition does not hold, so that a backtest need not read all. It has the words and
+/// all values of a field, and so knows more than what wakes a rule.
+pub fn narrows(e: &Expr) -> bool {
+    match e {
+        Expr::And(all) => all.iter().any(narrows),
+        Expr::Or(all) => all.iter().all(narrows),
+        Expr::Not(_) => false,
+        Expr::Test(t) => !matches!(&t.op, Op::NotEqual(_) | Op::Field(..)),
+    }
+}
+
 fn required(h: &Hir) -> bool {
     match h.kind() {
         HirKind::Literal(_) => true,

@@ -1,24 +1,24 @@
 //! A backtest against a replay of everything: the same alerts, byte for byte, whatever the index covers.
 
+mod builtin;
+mod naive;
+
 use crate::daemon::Daemon;
 use crate::search::corpus::Corpus;
 use crate::searching::{HTTP, command, post};
 use crate::streams::seeds;
-use std::collections::BTreeMap;
+use naive::Watermark;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use vigild::alert::Alert;
-use vigild::backtest::{Bounds, Trial, run};
+use vigild::backtest::{Bounds, Cut, Missing, Ran, Report, Trial, run};
 use vigild::disk::sim::Dice;
-use vigild::engine::Options;
-use vigild::engine::collect::Collected;
-use vigild::event::{Batch, Record, Schema, Timestamp};
-use vigild::journal::{Records, What};
-use vigild::parse::{Context, Format, declared};
+use vigild::event::{Schema, Timestamp};
+use vigild::parse::declared;
 use vigild::pipeline::bundle::Loaded;
 use vigild::rule::{RuleSet, load};
 use vigild::search::{Ground, Range};
-use vigild::worker::{FILE_LATENESS, Origin, Row, Worker};
 
 /// Rules of every kind over what the corpus has; the last two listen to others.
 const RULES: &str = r#"
@@ -57,6 +57,14 @@ where = 'suricata.thing == 7 or falco.thing : "x"'
 by = ["event.action"]
 missing = "null"
 count = { at_least = 2, within = "8m" }
+rearm = "every"
+[[rule]]
+id = "named"
+title = "t"
+severity = "low"
+where = 'user.name exists'
+by = ["user.name"]
+count = { at_least = 2, within = "2m" }
 rearm = "every"
 [[rule]]
 id = "everything"
@@ -106,66 +114,33 @@ fn lines(rules: &RuleSet, alerts: &[Alert]) -> Vec<String> {
     alerts.iter().map(line).collect()
 }
 
-fn options(today: &Loaded) -> Options {
-    Options { budget: today.state.budget, keys: today.state.keys_per_rule, waiting: today.state.waiting, ..Options::default() }
-}
-
-/// One record of a stream.
-struct One {
-    seq: u64,
-    time: Timestamp,
-    row: Row,
-    batch: Arc<Batch>,
-    record: Record,
-    head: Arc<Records>,
-    loaded: Arc<Loaded>,
-}
-
-/// Every record is parsed; the stream whose next is the oldest goes first, as `replay` does it.
-fn replay(c: &Corpus, rules: &Arc<RuleSet>, range: &Range) -> Vec<String> {
+/// Every record but those of `missing`, as `replay` takes them.
+fn replay(c: &Corpus, rules: &Arc<RuleSet>, range: &Range, missing: &[Missing]) -> Vec<String> {
     let today = c.past.today();
-    let mut worker = Worker::new(rules.clone(), &today.formats, today.estate.clone(), options(&today));
-    let mut streams: BTreeMap<String, std::collections::VecDeque<One>> = BTreeMap::new();
-    for e in c.journal.reader().entries(1).map(|e| e.expect("whole")) {
-        let What::Records(r) = e.what else { continue };
-        let loaded = c.past_at(e.lsn);
-        let mut schema = rules.schema.clone();
-        let (formats, _) = declared::Formats::load(&loaded.format_texts, &mut schema);
-        let mut parsers = worker.parsers(&formats);
-        let (batch, head) = (Arc::new(r.batch.clone()), Arc::new(r));
-        for (i, &record) in batch.records.iter().enumerate() {
-            let mut row = Row::default();
-            let said = worker.parse_by(&mut parsers, &batch, record, &origin(&loaded, &head), &mut row);
-            let time = if said.0 > head.received.0 + 300_000_000_000 { head.received } else { said };
-            if range.holds(time) {
-                let one = One { seq: e.seq + i as u64, time, row, batch: batch.clone(), record, head: head.clone(), loaded: loaded.clone() };
-                streams.entry(head.stream.to_string()).or_default().push_back(one);
-            }
-        }
-    }
-    let (mut said, mut got) = (Vec::new(), Collected::default());
-    let (names, mut now) = (streams.keys().cloned().collect::<Vec<_>>(), Timestamp::MIN);
-    while let Some(s) = streams.values_mut().filter(|s| !s.is_empty()).min_by_key(|s| s[0].time) {
-        let mut one = s.pop_front().expect("it is not empty");
-        // No stream has anything older than the oldest of what comes next.
-        if one.time > now {
-            now = one.time;
-            worker.come(names.iter().map(String::as_str), FILE_LATENESS, now, &mut said);
-        }
-        worker.set_seq(one.seq - 1);
-        worker.feed_at(one.time, &one.batch, one.record, &origin(&one.loaded, &one.head), &mut one.row, &mut said);
-        got.take(&mut said);
-    }
-    worker.engine().finish(&mut said);
-    got.take(&mut said);
-    lines(rules, &got.finish())
+    let reader = c.journal.reader();
+    let holds = |seq, t| range.holds(t) && !missing.iter().any(|m| (m.first..=m.last).contains(&seq));
+    lines(rules, &naive::replay(&reader, &today, &|lsn| c.past_at(lsn), rules, &holds, Watermark::Told))
 }
 
-fn origin<'a>(loaded: &'a Loaded, r: &'a Records) -> Origin<'a> {
-    let setting = loaded.source(&r.source);
-    let format = r.format.as_deref().and_then(|f| Format::named(f, &loaded.formats));
-    let ctx = Context { zone: &setting.zone, near: r.near, named: format.is_some(), estate: &setting.estate };
-    Origin { ctx, format, stream: &r.stream, lateness: FILE_LATENESS, received: Some(r.received) }
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(600), candidates: 512 << 10, alerts: 100_000 };
+
+fn all(c: &Corpus) -> Range {
+    Range { since: None, until: None, last_lsn: c.last.0, last_seq: c.last.1 }
+}
+
+/// These rules over a range of the corpus.
+fn tried(c: &Corpus, rules: &Arc<RuleSet>, range: Range, bounds: Bounds) -> Ran {
+    let (reader, stop, today) = (c.journal.reader(), AtomicBool::new(false), c.past.today());
+    let ground = Ground { reader: &reader, index: &c.index, past: &c.past, stop: &stop };
+    let trial = Trial { rules: rules.clone(), today: &today, bounds, end: bounds.end() };
+    let (mut done, mut on) = (0.0, 0);
+    let ran = run(&ground, range, &trial, &mut |share| {
+        assert!((0.0..=1.0).contains(&share) && share >= done, "{share} behind {done}");
+        (done, on) = (share, on + 1);
+        Ok(())
+    });
+    assert!(done == 1.0 && on > 0);
+    ran.expect("no fault")
 }
 
 fn campaign(seeds: std::ops::Range<u64>) {
@@ -175,20 +150,17 @@ fn campaign(seeds: std::ops::Range<u64>) {
         let c = Corpus::new(&mut d);
         let today = c.past.today();
         let all = rules(&today);
-        let (reader, stop) = (c.journal.reader(), AtomicBool::new(false));
-        let ground = Ground { reader: &reader, index: &c.index, past: &c.past, stop: &stop };
         for of in 0..all.rules.len() {
             let (set, _) = vigild::ruletest::upstream(&all, &[of]);
             let set = Arc::new(set);
             let instant = |d: &mut Dice| d.one_in(3).then(|| Timestamp(vigild::r#gen::START.0 + d.below(600) as i64 * 1_000_000_000));
             let range = Range { since: instant(&mut d), until: instant(&mut d), last_lsn: c.last.0, last_seq: c.last.1 };
-            let held = if d.one_in(2) { 1 + d.below(20) as usize } else { Bounds::default().held };
-            let trial = Trial { rules: set.clone(), today: &today, bounds: Bounds { held, ..Bounds::default() } };
-            let ran = run(&ground, range, &trial, &mut |_| Ok(())).expect("no fault");
-            let (got, want) = (lines(&set, &ran.alerts), replay(&c, &set, &range));
+            let held = if d.one_in(2) { 1 + d.below(20) as usize } else { BOUNDS.candidates };
+            let ran = tried(&c, &set, range, Bounds { candidates: held, ..BOUNDS });
+            let (got, want) = (lines(&set, &ran.alerts), replay(&c, &set, &range, &[]));
             let id = &all.rules[of].id;
             assert_eq!(got, want, "rule {id} in {range:?}, {held} held (tests/run --long backtest --seeds {seed}..{})", seed + 1);
-            assert!(ran.missing.is_empty() && !ran.cut && ran.read <= ran.events, "{id}");
+            assert!(ran.missing.is_empty() && ran.cut.is_none() && ran.read <= ran.events, "{id}");
             (alerts, read, events) = (alerts + got.len(), read + ran.read, events + ran.events);
         }
     }
@@ -199,6 +171,98 @@ fn campaign(seeds: std::ops::Range<u64>) {
 #[test]
 fn a_backtest_is_a_replay_of_everything() {
     campaign(0..12);
+}
+
+#[test]
+fn what_a_slice_does_not_give_is_missing_and_the_rest_is_judged() {
+    let (mut damaged, mut less, mut same) = (0, 0, 0);
+    for seed in 0..24 {
+        let mut d = Dice(seed);
+        let c = Corpus::new(&mut d);
+        let today = c.past.today();
+        let all_rules = rules(&today);
+        let slices = c.index.slices();
+        let s = slices.iter().max_by_key(|s| s.docs()).expect("there are slices");
+        // In its place: the slice has it open.
+        let file = std::fs::OpenOptions::new().write(true).open(s.dir().join("sets.bin")).expect("open");
+        file.set_len(8).expect("cut");
+        let (first, next) = s.manifest().seqs;
+        for of in all_rules.rules.iter().enumerate().filter(|(_, r)| ["named", "single", "text"].contains(&&*r.id)).map(|(i, _)| i) {
+            let set = Arc::new(vigild::ruletest::upstream(&all_rules, &[of]).0);
+            let ran = tried(&c, &set, all(&c), BOUNDS);
+            let (got, want) = (lines(&set, &ran.alerts), replay(&c, &set, &all(&c), &ran.missing));
+            assert_eq!(got, want, "seed {seed}: rule {}", all_rules.rules[of].id);
+            let report = Report::new(&ran, &[]);
+            assert_eq!(report.complete, ran.missing.is_empty());
+            if let Some(m) = ran.missing.first() {
+                assert_eq!((ran.missing.len(), m.first, m.last), (1, first, next - 1), "seed {seed}");
+                assert!(report.missing[0].contains("the index cannot be read"), "{:?}", report.missing);
+                damaged += 1;
+                less += usize::from(ran.alerts.len() < tried_whole(&c, &set));
+            } else {
+                same += 1;
+            }
+        }
+    }
+    assert!(damaged > 20 && less > 10 && same > 0, "{damaged} met the damage, {less} of them found less, {same} did not need what is gone");
+}
+
+/// How many alerts a replay of everything has.
+fn tried_whole(c: &Corpus, rules: &Arc<RuleSet>) -> usize {
+    replay(c, rules, &all(c), &[]).len()
+}
+
+#[test]
+fn a_backtest_that_is_cut_says_so() {
+    let mut d = Dice(3);
+    let c = Corpus::new(&mut d);
+    let set = rules(&c.past.today());
+    let ran = tried(&c, &set, all(&c), Bounds { time: Duration::ZERO, ..BOUNDS });
+    assert_eq!((ran.cut, ran.alerts.len(), ran.read), (Some((Cut::Time, None)), 0, 0));
+    let report = Report::new(&ran, &[]);
+    assert_eq!((report.complete, report.cut), (false, Some("time")));
+    assert_eq!(report.missing, ["it took longer than `[backtest] time` allows: no event is judged"]);
+    let whole = tried(&c, &set, all(&c), BOUNDS);
+    let ran = tried(&c, &set, all(&c), Bounds { alerts: 3, ..BOUNDS });
+    assert!(whole.alerts.len() > 10 && ran.alerts.len() < whole.alerts.len() && ran.read < whole.read, "{} alerts", ran.alerts.len());
+    let Some((Cut::Alerts, Some(at))) = ran.cut else { panic!("{:?}", ran.cut) };
+    let report = Report::new(&ran, &[]);
+    assert_eq!(report.missing, [format!("there were more alerts than `[backtest] alerts` allows: events behind {at} are not judged")]);
+    // Whoever has gone ends it.
+    let (reader, stop, today) = (c.journal.reader(), AtomicBool::new(true), c.past.today());
+    let ground = Ground { reader: &reader, index: &c.index, past: &c.past, stop: &stop };
+    let trial = Trial { rules: set, today: &today, bounds: BOUNDS, end: BOUNDS.end() };
+    assert_eq!(run(&ground, all(&c), &trial, &mut |_| Ok(())).err().map(|e| e.kind()), Some(std::io::ErrorKind::Interrupted));
+}
+
+#[test]
+fn progress_comes_in_lines_to_those_who_want_them() {
+    let d = Daemon::start(&format!("{HTTP}[backtest]\nalerts = 2\nbody_bytes = 2000\n"), &[]);
+    post(&d, 0..30);
+    let rule = "[[rule]]\nid = \"r\"\ntitle = \"R\"\nseverity = \"low\"\nrearm = \"every\"\nwhere = 'user.name == \"alice\"'\n";
+    let body = |text: &str| serde_json::json!({ "files": [["r.toml", text]], "since": null, "until": null, "except": null }).to_string();
+    let asked = |accept: &str, text: &str| d.post("/api/v1/backtest", accept, body(text).as_bytes());
+    let plain = asked("", rule);
+    assert!(plain.status == 200 && plain.head.contains("content-type: application/json"), "{} {}", plain.head, plain.body);
+    let report: serde_json::Value = serde_json::from_str(&plain.body).expect("JSON");
+    assert_eq!((&report["complete"], &report["cut"]), (&false.into(), &"alerts".into()), "{report}");
+    assert!(report["missing"][0].as_str().is_some_and(|m| m.contains("`[backtest] alerts`")), "{report}");
+    let lines = asked("accept: application/x-ndjson\r\n", rule);
+    assert!(lines.status == 200 && lines.head.contains("content-type: application/x-ndjson"), "{} {}", lines.head, lines.body);
+    let objects: Vec<serde_json::Value> =
+        lines.body.lines().filter_map(|l| serde_json::from_str(l).ok()).filter(serde_json::Value::is_object).collect();
+    let (last, before) = objects.split_last().expect("lines");
+    assert_eq!(last["report"], report);
+    assert!(!before.is_empty() && before.iter().all(|l| l["progress"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p))), "{}", lines.body);
+    for (text, status, says) in [(rule.replace("user.name", "user.nam"), 422, "did you mean"), (" ".repeat(2000), 413, "[backtest] body_bytes")] {
+        for accept in ["", "accept: application/x-ndjson\r\n"] {
+            let a = asked(accept, &text);
+            assert!(a.status == status && a.body.contains(says), "{} {}", a.status, a.body);
+        }
+    }
+    for (outcome, n) in [("alerts", 2.0), ("wrong", 2.0)] {
+        assert_eq!(d.metric(&format!("vigild_backtests_total{{outcome=\"{outcome}\"}}")), n);
+    }
 }
 
 #[test]

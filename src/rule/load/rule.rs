@@ -31,7 +31,8 @@ impl Loader<'_> {
             && !check::wakes(e)
         {
             let help = Some("add a condition such as `event.module == \"…\"`".to_owned());
-            self.warn("R054", &w.at, format!("{what} is tried on every event"), "no literal that an event must have", help);
+            let too = if check::narrows(e) { "" } else { ", and a backtest reads every record" };
+            self.warn("R054", &w.at, format!("{what} is tried on every event{too}"), "no literal that an event must have", help);
         }
         Some(When { where_, rules })
     }

@@ -131,6 +131,13 @@ fn every_complaint_is_made_where_it_belongs() {
         ("C015", single("tags == \"x\" and not @timestamp"), "@timestamp"),
         ("R054", single("\"sql injection\""), "'''\"sql injection\"'''"),
     ];
+    for (condition, all) in
+        [("source.port > 5", false), ("\"sql injection\"", false), ("source.ip == destination.ip", true), ("not tags == \"x\"", true)]
+    {
+        let (_, said) = try_load(&single(condition));
+        let told = said.iter().find(|d| d.code == "R054").map(|d| d.message.contains("a backtest reads every record"));
+        assert_eq!(told, Some(all), "{condition}");
+    }
     let mut codes: BTreeSet<&str> = BTreeSet::new();
     for (code, text, marked) in &cases {
         let (_, said) = try_load(text);
