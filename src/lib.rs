@@ -15,6 +15,7 @@ pub mod worker;
 // The shell.
 pub mod api;
 pub mod backtest;
+pub mod backup;
 pub mod builtin;
 pub mod cli;
 pub mod clock;

@@ -197,6 +197,7 @@ pub struct Metrics {
     limited: Family<Labels, Counter>,
     searches: Family<Labels, Counter>,
     backtests: Family<Labels, Counter>,
+    backups: Family<Labels, Counter>,
     /// Matches of alerts that are forgotten.
     pub updates_lost: Counter,
     /// Bytes of alert lines on their way from the engine to where they are written.
@@ -273,6 +274,7 @@ impl Default for Metrics {
             limited: add(&mut r, "vigild_engine_limited", "Matches that met a limit of the engine, by limit"),
             searches: add(&mut r, "vigild_searches", "Searches, by what became of them"),
             backtests: add(&mut r, "vigild_backtests", "Backtests, by what became of them"),
+            backups: add(&mut r, "vigild_backups", "Backups, by what became of them"),
             updates_lost: add(&mut r, "vigild_alert_updates_lost", "Matches of alerts so old that they are forgotten"),
             alerts_waiting: add(&mut r, "vigild_alerts_waiting_bytes", "Bytes of alerts not written yet"),
             alerts_lost: add(
@@ -353,6 +355,11 @@ impl Metrics {
     /// Counts a backtest: `complete`, `incomplete`, `time` or `alerts` where that limit cut it, `stopped`, `wrong`, `failed`, `refused`.
     pub fn backtest(&self, outcome: &'static str) {
         self.backtests.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts a backup: `made`, `failed`, `refused`.
+    pub fn backup(&self, outcome: &'static str) {
+        self.backups.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
     }
 
     /// Counts an answer.

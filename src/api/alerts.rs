@@ -243,6 +243,7 @@ pub(super) mod tests {
             limits,
             sources: Default::default(),
             searches: crate::api::search::tests::empty(),
+            backups: crate::api::backup::Backups::of("/no/such/folder".into()),
             backtests: (&crate::config::Backtest::default()).into(),
             reload: tokio::sync::mpsc::channel(1).0,
         };

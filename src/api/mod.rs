@@ -7,6 +7,7 @@
 mod alerts;
 pub mod auth;
 pub mod backtest;
+pub mod backup;
 mod body;
 mod bulk;
 mod elastic;
@@ -36,6 +37,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use backtest::Backtests;
+use backup::Backups;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
@@ -111,6 +113,8 @@ pub struct App {
     pub searches: search::Searches,
     /// What backtests may take.
     pub backtests: Backtests,
+    /// What backups are made of.
+    pub backups: Backups,
     /// Takes requests to reload.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -194,6 +198,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/v1/search", get(search::search))
         .route("/api/v1/histogram", get(search::histogram))
         .route("/api/v1/backtest", post(backtest::post))
+        .route("/api/v1/backup", post(backup::post))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/hooks/{name}", post(hooks::post))

@@ -14,7 +14,7 @@ use crate::pipeline::bundle::Loaded;
 use crate::rule::RuleSet;
 use crate::search::{Ground, Range};
 use crate::worker::{FILE_LATENESS, Origin, Row, Worker};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,7 +48,7 @@ pub struct Ran {
 }
 
 /// Entries held ready: candidates of one entry come one behind the other, but streams alternate.
-const ENTRIES: usize = 64;
+const ENTRIES: usize = 1024;
 /// … and their bytes.
 const ENTRY_BYTES: usize = 32 << 20;
 /// After so many candidates all streams are told how late it is, so that little waits in the engine.
@@ -66,8 +66,16 @@ pub fn run(ground: &Ground<'_>, range: Range, trial: &Trial<'_>, progress: &mut 
     let mut worker = Worker::new(trial.rules.clone(), &trial.today.formats, trial.today.estate.clone(), options);
     let limit = Limit { stop: ground.stop, end: trial.end };
     let mut candidates = Candidates::new(ground, range, trial.bounds.candidates, limit);
-    let mut feed =
-        Feed { worker: &mut worker, readers: Readers::default(), row: Row::default(), entries: VecDeque::new(), bytes: 0, read: 0, passed: None };
+    let mut feed = Feed {
+        worker: &mut worker,
+        readers: Readers::default(),
+        row: Row::default(),
+        entries: BTreeMap::new(),
+        came: VecDeque::new(),
+        bytes: 0,
+        read: 0,
+        passed: None,
+    };
     let mut got = Collected::default();
     let mut last = None;
     let ended = feed.all(ground, &mut candidates, trial, &mut got, &mut last, progress);
@@ -117,7 +125,10 @@ struct Feed<'w> {
     worker: &'w mut Worker,
     readers: Readers,
     row: Row,
-    entries: VecDeque<Held>,
+    /// By the number of their first record.
+    entries: BTreeMap<u64, Held>,
+    /// These, as they came.
+    came: VecDeque<u64>,
     bytes: usize,
     read: u64,
     /// The instant that all streams were last told of.
@@ -169,8 +180,8 @@ impl Feed<'_> {
             self.comes_to(place.at, &candidates.order, said);
         }
         self.read += 1;
-        let Some((i, record)) = self.entry(candidates, place, source) else { return };
-        let Some(Held { lsn, entry }) = self.entries.get(i) else { return };
+        let Some((first, record)) = self.entry(candidates, place, source) else { return };
+        let Some(Held { lsn, entry }) = self.entries.get(&first) else { return };
         let What::Records(r) = &entry.what else { return };
         let Some(one) = r.batch.records.get(record as usize) else { return };
         let loaded = ground.past.at(*lsn);
@@ -188,26 +199,26 @@ impl Feed<'_> {
         }
     }
 
-    /// The place among what is held of a candidate's entry, which is read if it is not there.
-    fn entry(&mut self, candidates: &mut Candidates<'_>, place: &Place, source: Source) -> Option<(usize, u32)> {
-        let holds = |h: &Held| {
-            let What::Records(r) = &h.entry.what else { return None };
-            let n = place.seq.checked_sub(h.entry.seq).filter(|n| *n < r.batch.records.len() as u64)?;
-            Some(n as u32)
-        };
-        if let Some((i, n)) = self.entries.iter().enumerate().find_map(|(i, h)| Some((i, holds(h)?))) {
-            return Some((i, n));
+    /// The first record of a candidate's entry, which is read if it is not held, and which of its records the candidate is.
+    fn entry(&mut self, candidates: &mut Candidates<'_>, place: &Place, source: Source) -> Option<(u64, u32)> {
+        if let Some((first, h)) = self.entries.range(..=place.seq).next_back()
+            && let What::Records(r) = &h.entry.what
+            && place.seq - first < r.batch.records.len() as u64
+        {
+            return Some((*first, (place.seq - first) as u32));
         }
         let (entry, record) = candidates.fetch(source, place)?;
         let size = |e: &Entry| if let What::Records(r) = &e.what { r.batch.bytes.len() } else { 0 };
+        let first = entry.seq;
         self.bytes += size(&entry);
-        self.entries.push_back(Held { lsn: entry.lsn, entry });
-        while self.entries.len() > 1 && (self.entries.len() > ENTRIES || self.bytes > ENTRY_BYTES) {
-            if let Some(h) = self.entries.pop_front() {
+        self.came.push_back(first);
+        self.entries.insert(first, Held { lsn: entry.lsn, entry });
+        while self.came.len() > 1 && (self.came.len() > ENTRIES || self.bytes > ENTRY_BYTES) {
+            if let Some(h) = self.came.pop_front().and_then(|f| self.entries.remove(&f)) {
                 self.bytes -= size(&h.entry);
             }
         }
-        Some((self.entries.len() - 1, record))
+        Some((first, record))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod backtest;
+pub mod backup;
 pub mod check;
 pub mod completions;
 pub mod config;

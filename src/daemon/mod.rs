@@ -5,6 +5,7 @@ mod reload;
 
 pub use reload::{Reload, Reloaded};
 
+use crate::api::backup::Backups;
 use crate::api::search::Searches;
 use crate::api::{self, App, Missing};
 use crate::config::{Config, Kind};
@@ -183,6 +184,7 @@ async fn daemon(
                 room: Arc::new(Semaphore::new(config.search.at_once)),
             },
             backtests: (&config.backtest).into(),
+            backups: Backups::of(data.to_owned()),
             reload,
         };
         served.spawn(api::serve(listener, Arc::new(app), intake.clone()));

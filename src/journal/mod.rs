@@ -10,6 +10,7 @@
 mod entry;
 mod frame;
 mod header;
+mod image;
 mod keep;
 mod open;
 mod read;
@@ -22,6 +23,7 @@ mod wire;
 mod write;
 
 pub use entry::{Entry, FilePosition, Mark, Records, What};
+pub use image::{Part, Pinned};
 pub use keep::Keeper;
 pub use open::{Opened, Repair};
 pub use read::{Address, Damage, Entries, Reader, Size, Why};

@@ -11,6 +11,7 @@
 //! and told as damage.
 
 mod backend;
+mod copy;
 mod error;
 mod find;
 mod reserve;
@@ -345,6 +346,16 @@ impl Store {
         let swept = self.transact(&mut w, None, |tx| write::sweep(tx, &self.options, now, SWEEP))?;
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).swept += swept;
         Ok(swept)
+    }
+
+    /// Writes a copy as of now to a new file; commits go on meanwhile. `go_on` is asked now and then, and ends it with an error.
+    pub fn copy_to(&self, to: &Path, go_on: &dyn Fn() -> std::io::Result<()>) -> Result<(), StoreError> {
+        // The transaction holds what it sees, so the lock need not be held.
+        let tx = guarded(|| {
+            let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(db.as_ref().ok_or_else(closed)?.begin_read()?)
+        })?;
+        guarded(|| copy::all(&tx, to, go_on))
     }
 
     /// How large it is.

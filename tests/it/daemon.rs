@@ -180,6 +180,12 @@ impl Daemon {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there").success());
     }
 
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
+    }
+
     /// Sends SIGTERM and gives the exit status and how long it took.
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         self.signal("TERM");

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1 << 20;
 
 /// A file system of 64 MB of its own, gone when dropped.
-struct Small(PathBuf);
+pub struct Small(PathBuf);
 
 impl Small {
-    fn mount(at: &Path) -> Small {
+    pub fn mount(at: &Path) -> Small {
         fs::create_dir(at).expect("a folder");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,mode=0700", "vigild-test"]).arg(at).status().expect("mount is there");
         assert!(done.success(), "a tmpfs cannot be mounted: without root, VIGILD_SKIP=full leaves this out");
@@ -36,7 +36,7 @@ impl Small {
     }
 
     /// Takes room until so much is left.
-    fn fill(&self, left: u64) {
+    pub fn fill(&self, left: u64) {
         let mut f = File::options().create(true).append(true).open(self.ballast()).expect("a file");
         let zeros = vec![0; 64 << 10];
         while self.free() > left {
@@ -47,7 +47,7 @@ impl Small {
         }
     }
 
-    fn empty(&self) {
+    pub fn empty(&self) {
         fs::remove_file(self.ballast()).expect("it is there");
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod backtest;
+mod backup;
 mod bulk;
 mod bundles;
 mod certificates;
