@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use vigild::config::Config;
 use vigild::event::{Batch, Timestamp, Value};
 use vigild::r#gen::{Form, Recipe, START, Stream, sample};
-use vigild::index::{Builder, Common, From, Index, MEMORY, Plan, Record, Slice, Words, merge, pick};
+use vigild::index::{Builder, Common, From, Index, MEMORY, Plan, Record, Slice, merge, pick};
 use vigild::journal::Address;
 use vigild::pipeline::bundle::Bundle;
 use vigild::pipeline::past::{Eye, Head};
@@ -134,11 +134,10 @@ fn ask(all: &[Arc<Slice>]) {
         let found: u64 = all.iter().map(|s| f(s)).sum();
         println!("{what:<44} {:>10.2} ms  {found} found", t.elapsed().as_secs_f64() * 1e3);
     };
-    ms("one value of a field", &|s| s.equal("event.dataset", &Value::Str(b"suricata.dns")).expect("read").len());
-    ms("a word", &|s| match s.word("curl").expect("read") {
-        Words::Docs(d) | Words::Perhaps(d) => d.len(),
-        Words::Common => 0,
-    });
+    ms("one value of a field", &|s| s.equal("event.dataset", &[Value::Str(b"suricata.dns")]).expect("read").may.len());
+    ms("one number", &|s| s.equal("suricata.flow_id", &[Value::Int(77_777)]).expect("read").may.len());
+    ms("a word", &|s| s.word("curl").expect("read").may.len());
+    ms("a word that is not there", &|s| s.word("4d6a1b77c0ffee").expect("read").may.len());
     ms("a hundredth of the time", &|s| {
         let span = (s.newest().0 - s.oldest().0) / 100;
         s.within(Timestamp(s.oldest().0 + 10 * span), Timestamp(s.oldest().0 + 11 * span)).len()
@@ -155,7 +154,7 @@ fn ask(all: &[Arc<Slice>]) {
         });
     }
     ms("all texts of a field that hold a word", &|s| {
-        s.values("dns.question.name", &mut |v, _| Ok(v.str().is_some_and(|t| t.starts_with(b"a")))).expect("read").len()
+        s.values("dns.question.name", &mut |v, _| Ok(v.str().is_some_and(|t| t.starts_with(b"a")))).expect("read").sure.len()
     });
 }
 

@@ -6,8 +6,11 @@ use super::folder::{self, BUILDING, Folder};
 use super::gather;
 use super::list::Index;
 use super::manifest::{self, Manifest};
+use super::numbers;
+use super::rare::Rare;
 use super::schema::{Plan, schema};
 use super::sets::{self, Blocks, Set};
+use super::signatures;
 use super::slice::Slice;
 use super::term;
 use crate::event::{Event, Timestamp, Value, field, words};
@@ -27,10 +30,10 @@ pub const MEMORY: usize = 64 << 20;
 pub const MAX_VALUES: usize = 64;
 /// So many words of one record are looked at; of more, the rest is looked for in the journal.
 pub const MAX_WORDS: usize = 8192;
-/// Words over so many bytes are cut.
+/// Words over so many bytes are no terms.
 pub const MAX_WORD: usize = 32;
-/// Stands behind a word that was cut. No word holds it.
-pub(super) const CUT: u8 = 0xff;
+/// Text of so many bytes can be opaque, see [`opaque`].
+const OPAQUE: usize = 16;
 
 /// What is known of a record beside its event.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,7 @@ pub struct From<'a> {
 struct Seen {
     having: Vec<u64>,
     unsure: RoaringBitmap,
+    rare: RoaringBitmap,
 }
 
 /// Builds one slice.
@@ -74,6 +78,9 @@ pub struct Builder {
     seen: Vec<Seen>,
     wordy: RoaringBitmap,
     blocks: Blocks,
+    numbers: numbers::Builder,
+    rare: signatures::Builder,
+    lower: Vec<u8>,
 }
 
 /// Tantivy's settings: documents are not stored in it.
@@ -113,6 +120,9 @@ impl Builder {
             seen,
             wordy: RoaringBitmap::new(),
             blocks: Blocks::default(),
+            numbers: numbers::Builder::default(),
+            rare: signatures::Builder::default(),
+            lower: Vec::new(),
         })
     }
 
@@ -123,7 +133,8 @@ impl Builder {
 
     /// Bytes that it takes in memory, roughly.
     pub fn memory(&self) -> usize {
-        self.writer.mem_usage() + self.seen.iter().map(|s| s.having.len() * 8).sum::<usize>()
+        let seen = self.seen.iter().map(|s| s.having.len() * 8).sum::<usize>();
+        self.writer.mem_usage() + self.numbers.memory() + self.rare.memory() + seen
     }
 
     /// The first entry that it covers.
@@ -145,32 +156,42 @@ impl Builder {
         let stream = event.get(field::EVENT_STREAM).str().unwrap_or(r.stream.as_bytes());
         row.bytes.extend_from_slice(stream);
         row.stream = (0, stream.len() as u32);
+        let counts = common.next();
         for (c, seen) in self.plan.columns.iter().zip(&mut self.seen) {
             let v = event.at(c.slot);
             if v.is_missing() {
                 continue;
-            }
-            let mut whole = true;
-            for (i, v) in v.each().enumerate() {
-                if i == MAX_VALUES {
-                    whole = false;
-                    break;
-                }
-                whole &= value(row, &c.prefix, &v);
             }
             let i = doc as usize / 64;
             if seen.having.len() <= i {
                 seen.having.resize(i + 1, 0);
             }
             gather::set(&mut seen.having, doc);
-            if !whole {
-                seen.unsure.insert(doc);
+            let mut numbers = Numbers::default();
+            for (i, v) in v.each().enumerate() {
+                let put = if i == MAX_VALUES { Put::Not } else { value(row, &c.prefix, &v, &mut self.lower, &mut common.rare) };
+                match put {
+                    Put::Term => {}
+                    Put::Number(n) if numbers.is_new(n) => self.numbers.add(doc, &c.name, n),
+                    Put::Number(_) => {}
+                    Put::Key(key) => {
+                        self.rare.add(key);
+                        seen.rare.insert(doc);
+                    }
+                    Put::Not => {
+                        seen.unsure.insert(doc);
+                    }
+                }
+                if i == MAX_VALUES {
+                    break;
+                }
             }
         }
         let text = event.get(field::MESSAGE).str().or(event.get(field::EVENT_ORIGINAL).str()).unwrap_or(r.raw);
-        if !look(row, text, common) {
+        if !look(row, text, counts, common, &mut self.rare) {
             self.wordy.insert(doc);
         }
+        self.rare.end(doc + 1);
         self.writer.add_document(Doc(self.row.clone())).map_err(wrong)?;
         self.blocks.add(r.time);
         let m = &mut self.manifest;
@@ -190,14 +211,19 @@ impl Builder {
         self.writer.finalize().map_err(wrong)?;
         let mut all: BTreeMap<Set, RoaringBitmap> = BTreeMap::new();
         for (name, s) in self.plan.columns.iter().zip(self.seen) {
-            let name = String::from_utf8_lossy(&name.prefix[..name.prefix.len() - 1]).into_owned();
+            let name = name.name.clone();
             let mut having = gather::roaring(&s.having);
             having.optimize();
             all.insert(Set::Having(name.clone()), having);
-            all.insert(Set::Unsure(name), s.unsure);
+            for (set, mut docs) in [(Set::Unsure(name.clone()), s.unsure), (Set::Rare(name), s.rare)] {
+                docs.optimize();
+                all.insert(set, docs);
+            }
         }
         all.insert(Set::Wordy, self.wordy);
         sets::write(&self.folder, &all, &self.blocks.all)?;
+        self.rare.write(&self.folder, self.manifest.docs)?;
+        self.numbers.write(&self.folder, self.manifest.docs)?;
         publish(&self.root, &self.folder, self.manifest)
     }
 
@@ -218,13 +244,55 @@ pub(super) fn publish(root: &Path, folder: &Folder, mut m: Manifest) -> io::Resu
     Slice::of(&path, m)
 }
 
-/// Adds the terms of a value; `false` if it has none.
-fn value(row: &mut Row, prefix: &[u8], v: &Value<'_>) -> bool {
+/// Whole numbers of one field of one event, so that none is taken twice.
+#[derive(Default)]
+struct Numbers {
+    last: Option<i64>,
+    more: Vec<i64>,
+}
+
+impl Numbers {
+    fn is_new(&mut self, n: i64) -> bool {
+        match self.last {
+            None => self.last = Some(n),
+            Some(first) if first == n || self.more.contains(&n) => return false,
+            Some(_) => self.more.push(n),
+        }
+        true
+    }
+}
+
+/// What becomes of a value.
+enum Put {
+    /// Its terms have been added.
+    Term,
+    /// It belongs in a column.
+    Number(i64),
+    /// It belongs among the signatures, under this key.
+    Key(u64),
+    /// It is not indexed.
+    Not,
+}
+
+/// Adds the terms of a value, or says where else it belongs.
+fn value(row: &mut Row, prefix: &[u8], v: &Value<'_>, lower: &mut Vec<u8>, rare: &mut Rare) -> Put {
+    match *v {
+        Value::Int(n) if numbers::holds(n) => return Put::Number(n),
+        Value::Str(s) if s.len() > term::MAX_TEXT || opaque(s) => {
+            lower.clear();
+            words::fold(s, lower);
+            let key = signatures::value(prefix, lower);
+            if s.len() > term::MAX_TEXT || !rare.often(key) {
+                return Put::Key(key);
+            }
+        }
+        _ => {}
+    }
     let from = row.bytes.len();
     row.bytes.extend_from_slice(prefix);
     if !term::put(v, &mut row.bytes) {
         row.bytes.truncate(from);
-        return false;
+        return Put::Not;
     }
     row.terms.push((from as u32, row.bytes.len() as u32));
     if let Value::Str(s) = v {
@@ -236,39 +304,41 @@ fn value(row: &mut Row, prefix: &[u8], v: &Value<'_>) -> bool {
             row.bytes.truncate(from);
         }
     }
-    true
+    Put::Term
+}
+
+/// Whether a text looks like a number or an identifier that a machine made: of such a text nobody looks for parts, and it seldom
+/// comes again. Where it does, it is a term all the same.
+fn opaque(s: &[u8]) -> bool {
+    let digits = s.iter().filter(|b| b.is_ascii_digit()).count();
+    let known = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'=' | b':' | b'-' | b'_');
+    if s.len() < OPAQUE { s.len() >= 4 && digits == s.len() } else { digits > 0 && s.iter().all(known) }
 }
 
 /// Adds the words of a text that are not common; `false` if there are too many.
-fn look(row: &mut Row, text: &[u8], common: &mut Common) -> bool {
-    let counts = common.next();
+fn look(row: &mut Row, text: &[u8], counts: bool, common: &mut Common, rare: &mut signatures::Builder) -> bool {
     for (i, w) in words::words(text).enumerate() {
         if i == MAX_WORDS {
             return false;
         }
         let from = row.bytes.len();
-        put_word(w, &mut row.bytes);
+        words::fold(w, &mut row.bytes);
         let word = &row.bytes[from..];
-        // One that was cut has no text by which it could be listed.
-        if counts && word.last() != Some(&CUT) {
+        let short = word.len() <= MAX_WORD;
+        if counts && short {
             common.count(word);
         }
-        if common.has(word) {
+        if short && common.has(word) {
             row.bytes.truncate(from);
-        } else {
+            continue;
+        }
+        let key = signatures::word(word);
+        if short && common.rare.often(key) {
             row.words.push((from as u32, row.bytes.len() as u32));
+        } else {
+            rare.add(key);
+            row.bytes.truncate(from);
         }
     }
     true
-}
-
-/// Appends a word as it is indexed: in lower case, and with [`CUT`] behind it if it was cut.
-pub(super) fn put_word(word: &[u8], to: &mut Vec<u8>) {
-    let from = to.len();
-    words::fold(word, to);
-    if to.len() - from > MAX_WORD {
-        let end = (from..=from + MAX_WORD).rev().find(|i| to[*i] & 0xc0 != 0x80).unwrap_or(from);
-        to.truncate(end);
-        to.push(CUT);
-    }
 }

@@ -1,6 +1,7 @@
 //! Words that stand in a large part of all records: the names of JSON fields above all. They are counted in a sample while slices are
 //! built and from then on not indexed; a slice says which words that are.
 
+use super::rare::Rare;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
@@ -25,6 +26,8 @@ pub struct Common {
     counts: HashMap<Box<[u8]>, (u32, u32), RandomState>,
     seen: u32,
     counted: u32,
+    /// What comes seldom.
+    pub(super) rare: Rare,
 }
 
 impl Common {
@@ -35,6 +38,7 @@ impl Common {
 
     /// A document begins; whether its words are counted.
     pub(super) fn next(&mut self) -> bool {
+        self.rare.next();
         self.seen = self.seen.wrapping_add(1);
         let counts = self.seen.is_multiple_of(EVERY);
         if counts {

@@ -24,19 +24,32 @@ impl Gather {
 
     /// Adds the documents of a term.
     pub fn add(&mut self, index: &InvertedIndexReader, term: &TermInfo) -> io::Result<()> {
-        if self.bits.is_empty() && self.few.len() + term.doc_freq as usize > FEW {
+        self.room(term.doc_freq as usize);
+        each(index, term, |docs| self.put(docs))
+    }
+
+    /// Adds documents.
+    pub fn many(&mut self, docs: &[u32]) {
+        self.room(docs.len());
+        self.put(docs);
+    }
+
+    /// So many come.
+    fn room(&mut self, n: usize) {
+        if self.bits.is_empty() && self.few.len() + n > FEW {
             self.bits = bits(self.docs);
             for d in std::mem::take(&mut self.few) {
                 set(&mut self.bits, d);
             }
         }
-        each(index, term, |docs| {
-            if self.bits.is_empty() {
-                self.few.extend_from_slice(docs);
-            } else {
-                docs.iter().for_each(|d| set(&mut self.bits, *d));
-            }
-        })
+    }
+
+    fn put(&mut self, docs: &[u32]) {
+        if self.bits.is_empty() {
+            self.few.extend_from_slice(docs);
+        } else {
+            docs.iter().for_each(|d| set(&mut self.bits, *d));
+        }
     }
 
     /// All that was added.
@@ -76,6 +89,18 @@ pub(super) fn set(bits: &mut [u64], doc: u32) {
 #[inline]
 pub(super) fn has(bits: &[u64], doc: u32) -> bool {
     bits.get(doc as usize / 64).is_some_and(|b| b >> (doc % 64) & 1 == 1)
+}
+
+/// The documents of bits, in order.
+pub(super) fn ones(bits: &[u64]) -> impl Iterator<Item = u32> {
+    bits.iter().enumerate().flat_map(|(i, b)| {
+        let mut rest = *b;
+        std::iter::from_fn(move || {
+            let n = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            (n < 64).then(|| i as u32 * 64 + n)
+        })
+    })
 }
 
 /// Bits as a set.

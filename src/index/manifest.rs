@@ -11,7 +11,7 @@ use std::path::Path;
 /// The file's name.
 pub(super) const FILE: &str = "slice.json";
 /// The version of the format: of the terms, of the files beside Tantivy's, and of what their content means.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// A manifest is never longer.
 const MAX: u64 = 16 << 20;
 

@@ -4,8 +4,10 @@ use super::build::{publish, settings, wrong};
 use super::folder::{self, BUILDING, Folder};
 use super::list::Index;
 use super::manifest::Manifest;
+use super::numbers;
 use super::schema::schema;
 use super::sets::{self, Blocks, Set};
+use super::signatures;
 use super::slice::Slice;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,10 +104,13 @@ fn fill(folder: &Folder, slices: &[Arc<Slice>]) -> io::Result<Manifest> {
     }
     let m = describe(slices);
     let mut all: BTreeMap<Set, RoaringBitmap> = BTreeMap::new();
-    let (mut base, mut blocks) = (0, Blocks::default());
+    let (mut base, mut blocks, mut rare) = (0, Blocks::default(), signatures::Builder::default());
     for s in slices {
+        if let Some(o) = s.signatures() {
+            rare.append(o, base);
+        }
         if let Some(sets) = s.sets() {
-            for name in sets.names().filter(|n| if let Set::Having(f) | Set::Unsure(f) = n { m.fields.contains(f) } else { true }) {
+            for name in sets.names().filter(|n| if let Set::Having(f) | Set::Unsure(f) | Set::Rare(f) = n { m.fields.contains(f) } else { true }) {
                 shift(&sets.get(name)?, base, all.entry(name.clone()).or_default());
             }
         }
@@ -116,6 +121,8 @@ fn fill(folder: &Folder, slices: &[Arc<Slice>]) -> io::Result<Manifest> {
         set.optimize();
     }
     sets::write(folder, &all, &blocks.all)?;
+    rare.write(folder, base)?;
+    numbers::merge(&slices.iter().filter_map(|s| s.numbers()).collect::<Vec<_>>(), folder)?;
     Ok(m)
 }
 

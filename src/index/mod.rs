@@ -5,9 +5,11 @@
 //! checksum is compared before it is read. What no slice covers is found by reading the journal. The index can therefore be lost
 //! without a loss: it is built again.
 //!
-//! A slice answers with sets of documents, and says of each test for which documents it cannot answer: values that are too long or
-//! too many to be terms ([`Slice::unsure`]), words that are in every other record ([`Words::Common`]). Those are for the evaluator.
+//! Values and words that come again and again are Tantivy's terms; large whole numbers stand in columns; what comes seldom is in
+//! signatures, which name a few documents too many. A slice answers a test with the documents for which it surely holds and those for
+//! which it may ([`Answer`]); the difference is for the evaluator.
 
+mod answer;
 mod build;
 mod common;
 mod doc;
@@ -16,18 +18,22 @@ mod gather;
 mod list;
 mod manifest;
 mod merge;
+mod numbers;
+mod rare;
 mod schema;
 mod sets;
+mod signatures;
 mod slice;
 mod term;
 #[cfg(test)]
 mod tests;
 
+pub use answer::Answer;
 pub use build::{Builder, From, MAX_VALUES, MAX_WORD, MAX_WORDS, MEMORY, Record};
 pub use common::Common;
 pub use list::{Index, Said, Verified, View};
 pub use manifest::{Manifest, SliceError, VERSION};
 pub use merge::{FACTOR, MATURE, merge, pick};
 pub use schema::Plan;
-pub use slice::{Slice, Words};
+pub use slice::Slice;
 pub use term::MAX_TEXT;

@@ -1,5 +1,6 @@
-//! `sets.bin`: for each indexed field the documents that have it, and those whose values are not all among the terms; the documents
-//! whose words are not all indexed; and the least and greatest time of each block of documents.
+//! `sets.bin`: for each indexed field the documents that have it, those whose values are not all indexed, and those with a value that
+//! is among the signatures alone; the documents whose words are not all indexed; and the least and greatest time of each block of
+//! documents.
 
 use super::folder::Folder;
 use crate::event::Timestamp;
@@ -21,8 +22,10 @@ pub(super) const BLOCK: u32 = 4096;
 pub(super) enum Set {
     /// Documents with a value of the field.
     Having(String),
-    /// Documents with a value of the field that is no term.
+    /// Documents with a value of the field that is not indexed.
     Unsure(String),
+    /// Documents with a value of the field that is among the signatures alone.
+    Rare(String),
     /// Documents whose words are not all indexed.
     Wordy,
 }

@@ -2,13 +2,16 @@
 //!
 //! Documents are numbered from 0 in the order of the journal. Whoever holds a slice can read it, also when its folder has gone.
 
-use super::build::{CUT, put_word, wrong};
+use super::answer::Answer;
+use super::build::{MAX_WORD, wrong};
 use super::gather::{self, Gather};
 use super::manifest::{Manifest, SliceError};
+use super::numbers::{self, Numbers};
 use super::schema::Part;
 use super::sets::{BLOCK, Set, Sets};
+use super::signatures::{self, Signatures};
 use super::term;
-use crate::event::{Timestamp, Value};
+use crate::event::{Timestamp, Value, words};
 use crate::journal::Address;
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -19,17 +22,6 @@ use tantivy::columnar::{BytesColumn, ColumnValues};
 use tantivy::directory::MmapDirectory;
 use tantivy::postings::TermInfo;
 use tantivy::{InvertedIndexReader, SegmentReader};
-
-/// Documents with a word.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Words {
-    /// The word is not indexed here: any document may have it.
-    Common,
-    /// These have it. Of the others, those of [`Slice::wordy`] may have it too.
-    Docs(RoaringBitmap),
-    /// The word is too long to be indexed whole: these may have it, and those of [`Slice::wordy`].
-    Perhaps(RoaringBitmap),
-}
 
 /// See the module.
 pub struct Slice {
@@ -49,6 +41,8 @@ struct Open {
     record: Arc<dyn ColumnValues<u64>>,
     stream: BytesColumn,
     sets: Sets,
+    signatures: Signatures,
+    numbers: Numbers,
 }
 
 /// The documents of one term among others: a few are asked one by one, many are read through.
@@ -112,57 +106,97 @@ impl Slice {
         &self.manifest.fields
     }
 
-    /// Documents with a value of the field that equals this one, as `==` sees it: whole numbers and floats are one kind.
-    /// Those of [`Slice::unsure`] may have it too.
-    pub fn equal(&self, field: &str, v: &Value<'_>) -> io::Result<RoaringBitmap> {
-        let mut keys = Vec::new();
-        for v in [Some(*v), term::twin(v)].into_iter().flatten() {
+    /// Documents with a value of the field that equals one of these, as `==` sees it: whole numbers and floats are one kind.
+    pub fn equal(&self, field: &str, values: &[Value<'_>]) -> io::Result<Answer> {
+        let (mut keys, mut numbers, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        for v in values.iter().flat_map(|v| [Some(*v), term::twin(v)]).flatten() {
             let mut key = term::prefix(field);
+            match v {
+                Value::Int(n) if numbers::holds(n) => numbers.push(n),
+                Value::Str(s) => texts.push(folded(s)),
+                _ => {}
+            }
             if term::put(&v, &mut key) {
                 keys.push(key);
             }
         }
-        self.union(&keys)
+        self.union(field, &keys, numbers, &texts)
     }
 
-    /// Documents with text in the field that, in lower case as [`crate::event::words::fold`] writes it, is this. Those of [`Slice::unsure`] may have it too.
-    pub fn folded(&self, field: &str, lower: &[u8]) -> io::Result<RoaringBitmap> {
-        let mut keys = [term::prefix(field), term::prefix(field)];
-        if !term::put(&Value::Str(lower), &mut keys[0]) {
-            return Ok(RoaringBitmap::new());
-        }
-        term::put_lower(lower, &mut keys[1]);
-        self.union(&keys)
-    }
-
-    fn union(&self, keys: &[Vec<u8>]) -> io::Result<RoaringBitmap> {
-        let mut all = Gather::new(self.docs());
-        if let Some(o) = &self.open {
-            for key in keys {
-                if let Some(t) = o.terms.terms().get(key)? {
-                    all.add(&o.terms, &t)?;
-                }
+    /// Documents with text in the field that, in lower case as [`crate::event::words::fold`] writes it, is one of these.
+    pub fn folded(&self, field: &str, lower: &[Vec<u8>]) -> io::Result<Answer> {
+        let mut keys = Vec::new();
+        for l in lower {
+            let mut key = term::prefix(field);
+            if term::put(&Value::Str(l), &mut key) {
+                keys.push(key);
+                let mut key = term::prefix(field);
+                term::put_lower(l, &mut key);
+                keys.push(key);
             }
         }
-        Ok(all.done())
+        self.union(field, &keys, Vec::new(), lower)
+    }
+
+    fn union(&self, field: &str, keys: &[Vec<u8>], mut numbers: Vec<i64>, texts: &[Vec<u8>]) -> io::Result<Answer> {
+        let Some(o) = &self.open else { return Ok(Answer::default()) };
+        let mut all = Gather::new(self.docs());
+        for key in keys {
+            if let Some(t) = o.terms.terms().get(key)? {
+                all.add(&o.terms, &t)?;
+            }
+        }
+        numbers.sort_unstable();
+        match numbers.as_slice() {
+            [] => {}
+            [n] => o.numbers.within(field, *n..=*n, &mut all)?,
+            all_of_them => o.numbers.having(field, all_of_them, &mut all)?,
+        }
+        let mut unsure = self.set(&Set::Unsure(field.to_owned()))?;
+        if !texts.is_empty() {
+            let (rare, prefix) = (self.set(&Set::Rare(field.to_owned()))?, term::prefix(field));
+            if !rare.is_empty() {
+                let mut may = RoaringBitmap::new();
+                texts.iter().for_each(|t| may |= o.signatures.may(signatures::value(&prefix, t)));
+                unsure |= rare & may;
+            }
+        }
+        Ok(Answer::with(all.done(), unsure))
     }
 
     /// Documents with a value of the field that `accepts` accepts, which is asked once for each distinct value, in their order kind
-    /// by kind, and told how many documents have it. An error of it ends the walk and is the answer. Those of [`Slice::unsure`]
-    /// may have another such value.
-    pub fn values(&self, field: &str, accepts: &mut dyn FnMut(Value<'_>, u32) -> io::Result<bool>) -> io::Result<RoaringBitmap> {
+    /// by kind, and told how many documents have it. An error of it ends the walk and is the answer.
+    pub fn values(&self, field: &str, accepts: &mut dyn FnMut(Value<'_>, u64) -> io::Result<bool>) -> io::Result<Answer> {
+        let Some(o) = &self.open else { return Ok(Answer::default()) };
         let mut all = Gather::new(self.docs());
         self.walk(field, |terms, v, t| {
-            if accepts(v, t.doc_freq)? {
+            if accepts(v, t.doc_freq.into())? {
                 all.add(terms, t)?;
             }
             Ok(())
         })?;
-        Ok(all.done())
+        // Most tests take all numbers of a range, which is faster than to look for each.
+        let (mut taken, mut gaps, mut gap) = (Vec::new(), false, false);
+        o.numbers.values(field, None, &mut |n, docs| {
+            if accepts(Value::Int(n), docs)? {
+                gaps |= gap && !taken.is_empty();
+                gap = false;
+                taken.push(n);
+            } else {
+                gap = true;
+            }
+            Ok(())
+        })?;
+        match (taken.first(), taken.last()) {
+            (Some(first), Some(last)) if !gaps => o.numbers.within(field, *first..=*last, &mut all)?,
+            _ => o.numbers.having(field, &taken, &mut all)?,
+        }
+        Ok(Answer::with(all.done(), self.unsure(field)?))
     }
 
     /// How many documents have each distinct value of the field, in their order kind by kind; of these documents alone, if some are
-    /// given, and then only values that one of them has. An error of `each` ends the walk and is the answer.
+    /// given, and then only values that one of them has. An error of `each` ends the walk and is the answer. Those of [`Slice::unsure`]
+    /// may have others.
     pub fn tally(&self, field: &str, among: Option<&RoaringBitmap>, each: &mut dyn FnMut(Value<'_>, u64) -> io::Result<()>) -> io::Result<()> {
         let bits: Among = among.map(|a| {
             let mut bits = gather::bits(self.docs());
@@ -179,10 +213,12 @@ impl Slice {
                 }
             };
             if n > 0 { each(v, n) } else { Ok(()) }
-        })
+        })?;
+        let Some(o) = &self.open else { return Ok(()) };
+        o.numbers.values(field, bits.as_deref(), &mut |v, n| each(Value::Int(v), n))
     }
 
-    /// Calls `f` with each distinct value of a field.
+    /// Calls `f` with each distinct value of a field that is a term.
     fn walk(&self, field: &str, mut f: impl FnMut(&InvertedIndexReader, Value<'_>, &TermInfo) -> io::Result<()>) -> io::Result<()> {
         let Some(o) = &self.open else { return Ok(()) };
         let from = term::prefix(field);
@@ -205,14 +241,10 @@ impl Slice {
         self.set(&Set::Having(field.to_owned()))
     }
 
-    /// Documents with a value of the field that is not among the terms: text that is too long, or one of too many values.
+    /// Documents with a value of the field that no walk over values comes to: text that is long or comes seldom, or one of too many
+    /// values.
     pub fn unsure(&self, field: &str) -> io::Result<RoaringBitmap> {
-        self.set(&Set::Unsure(field.to_owned()))
-    }
-
-    /// Documents whose words are not all indexed.
-    pub fn wordy(&self) -> io::Result<RoaringBitmap> {
-        self.set(&Set::Wordy)
+        Ok(self.set(&Set::Unsure(field.to_owned()))? | self.set(&Set::Rare(field.to_owned()))?)
     }
 
     fn set(&self, s: &Set) -> io::Result<RoaringBitmap> {
@@ -220,20 +252,22 @@ impl Slice {
     }
 
     /// Documents with this word, in any case. Words are those of `message`, or of the record where it has none.
-    pub fn word(&self, w: &str) -> io::Result<Words> {
-        let mut key = Vec::new();
-        put_word(w.as_bytes(), &mut key);
-        let cut = key.last() == Some(&CUT);
-        if std::str::from_utf8(&key).is_ok_and(|k| self.manifest.common.contains(k)) {
-            return Ok(Words::Common);
+    pub fn word(&self, w: &str) -> io::Result<Answer> {
+        let Some(o) = &self.open else { return Ok(Answer::default()) };
+        let lower = folded(w.as_bytes());
+        if std::str::from_utf8(&lower).is_ok_and(|l| self.manifest.common.contains(l)) {
+            let mut any = RoaringBitmap::new();
+            any.insert_range(0..self.docs());
+            return Ok(Answer::perhaps(any));
         }
         let mut all = Gather::new(self.docs());
-        if let Some(o) = &self.open
-            && let Some(t) = o.words.terms().get(&key)?
+        if lower.len() <= MAX_WORD
+            && let Some(t) = o.words.terms().get(&lower)?
         {
             all.add(&o.words, &t)?;
         }
-        Ok(if cut { Words::Perhaps(all.done()) } else { Words::Docs(all.done()) })
+        let rare = o.signatures.may(signatures::word(&lower));
+        Ok(Answer::with(all.done(), rare | self.set(&Set::Wordy)?))
     }
 
     /// A document's time.
@@ -291,6 +325,20 @@ impl Slice {
     pub(super) fn sets(&self) -> Option<&Sets> {
         self.open.as_ref().map(|o| &o.sets)
     }
+
+    pub(super) fn signatures(&self) -> Option<&Signatures> {
+        self.open.as_ref().map(|o| &o.signatures)
+    }
+
+    pub(super) fn numbers(&self) -> Option<&Numbers> {
+        self.open.as_ref().map(|o| &o.numbers)
+    }
+}
+
+fn folded(text: &[u8]) -> Vec<u8> {
+    let mut lower = Vec::new();
+    words::fold(text, &mut lower);
+    lower
 }
 
 impl Open {
@@ -313,6 +361,8 @@ impl Open {
             record: column(Part::Record)?,
             stream: r.fast_fields().bytes(Part::Stream.name()).map_err(wrong)?.ok_or_else(|| io::Error::other("it has no streams"))?,
             sets: Sets::open(dir)?,
+            signatures: Signatures::open(dir)?,
+            numbers: Numbers::open(dir)?,
         })
     }
 }

@@ -5,11 +5,11 @@
 
 use super::query::Query;
 use super::reading::Readings;
-use super::sets::{self, Sets};
+use super::sets;
 use super::tally::Tally;
 use crate::clock;
 use crate::event::{Field, Timestamp};
-use crate::index::{Index, Slice};
+use crate::index::{Answer, Index, Slice};
 use crate::journal::{Address, Entry, Reader, What};
 use crate::pipeline::past::Past;
 use roaring::RoaringBitmap;
@@ -297,9 +297,9 @@ impl Search<'_> {
         }
         let (stop, end) = (self.ground.stop, self.end);
         let go_on = || going(stop, end).map_err(io::Error::other);
-        let Sets { mut sure, may } = match self.query.expr() {
+        let Answer { mut sure, may } = match self.query.expr() {
             Some(e) => sets::of(s, e, self.query.schema(), &go_on)?,
-            None => Sets { sure: sets::all(s), may: RoaringBitmap::new() },
+            None => Answer { sure: sets::all(s), may: RoaringBitmap::new() },
         };
         sure &= &base;
         let asked = (may & &base) - &sure;

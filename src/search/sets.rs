@@ -3,40 +3,17 @@
 //! The condition holds for all of the first and for none outside the second; the rest is for the evaluator. `not` turns them round.
 
 use crate::event::{Schema, Timestamp, field, words};
-use crate::index::{Slice, Words};
+use crate::index::{Answer, Slice};
 use crate::rule::compile::Probe;
 use crate::rule::{Expr, Literal, Op, Order, Test};
 use roaring::RoaringBitmap;
 use std::io;
-
-/// See the module.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sets {
-    /// It holds for these.
-    pub sure: RoaringBitmap,
-    /// It holds for no others; all of `sure` are among them.
-    pub may: RoaringBitmap,
-}
 
 /// Asked now and then whether to go on; its error ends the walk.
 pub type Check<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// So many values are looked at between two checks.
 const STRIDE: u32 = 1024;
-
-impl Sets {
-    fn exact(set: RoaringBitmap) -> Sets {
-        Sets { may: set.clone(), sure: set }
-    }
-
-    fn perhaps(may: RoaringBitmap) -> Sets {
-        Sets { sure: RoaringBitmap::new(), may }
-    }
-
-    fn with(sure: RoaringBitmap, unsure: RoaringBitmap) -> Sets {
-        Sets { may: unsure | &sure, sure }
-    }
-}
 
 /// All documents of a slice.
 pub fn all(slice: &Slice) -> RoaringBitmap {
@@ -46,18 +23,17 @@ pub fn all(slice: &Slice) -> RoaringBitmap {
 }
 
 /// What a slice says of a condition whose fields are named by `schema`.
-pub fn of(slice: &Slice, e: &Expr, schema: &Schema, go_on: Check<'_>) -> io::Result<Sets> {
+pub fn of(slice: &Slice, e: &Expr, schema: &Schema, go_on: Check<'_>) -> io::Result<Answer> {
     go_on()?;
     Ok(match e {
         Expr::And(list) => {
-            let mut sets = Sets::exact(all(slice));
+            let mut sets = Answer::exact(all(slice));
             // Words and equal values are looked up at once; what walks through values comes last, if it has to.
             let mut list: Vec<&Expr> = list.iter().collect();
             list.sort_by_key(|e| walks(e));
             for e in list {
                 let more = of(slice, e, schema, go_on)?;
-                sets.sure &= more.sure;
-                sets.may &= more.may;
+                sets.and(&more);
                 if sets.may.is_empty() {
                     break;
                 }
@@ -65,17 +41,15 @@ pub fn of(slice: &Slice, e: &Expr, schema: &Schema, go_on: Check<'_>) -> io::Res
             sets
         }
         Expr::Or(list) => {
-            let mut sets = Sets::exact(RoaringBitmap::new());
+            let mut sets = Answer::exact(RoaringBitmap::new());
             for e in list {
-                let more = of(slice, e, schema, go_on)?;
-                sets.sure |= more.sure;
-                sets.may |= more.may;
+                sets.or(&of(slice, e, schema, go_on)?);
             }
             sets
         }
         Expr::Not(e) => {
             let sets = of(slice, e, schema, go_on)?;
-            Sets { sure: all(slice) - sets.may, may: all(slice) - sets.sure }
+            Answer { sure: all(slice) - sets.may, may: all(slice) - sets.sure }
         }
         Expr::Test(t) => test(slice, t, schema, go_on)?,
     })
@@ -98,13 +72,13 @@ fn wild(pattern: &str) -> bool {
     pattern.contains(['*', '?'])
 }
 
-fn test(slice: &Slice, t: &Test, schema: &Schema, go_on: Check<'_>) -> io::Result<Sets> {
+fn test(slice: &Slice, t: &Test, schema: &Schema, go_on: Check<'_>) -> io::Result<Answer> {
     let name = schema.name(t.field);
     match &t.op {
         Op::Words(words) => return phrase(slice, words),
         Op::Field(_, other) => {
             let mut both = [name, schema.name(*other)].into_iter().filter(|n| slice.indexes(n));
-            return both.try_fold(all(slice), |set, n| Ok(set & slice.having(n)?)).map(Sets::perhaps);
+            return both.try_fold(all(slice), |set, n| Ok(set & slice.having(n)?)).map(Answer::perhaps);
         }
         _ => {}
     }
@@ -112,29 +86,25 @@ fn test(slice: &Slice, t: &Test, schema: &Schema, go_on: Check<'_>) -> io::Resul
         return Ok(time(slice, &t.op));
     }
     if !slice.indexes(name) {
-        return Ok(Sets::perhaps(all(slice)));
+        return Ok(Answer::perhaps(all(slice)));
     }
-    let unsure = slice.unsure(name)?;
-    let sure = match &t.op {
-        Op::Exists => return slice.having(name).map(Sets::exact),
+    match &t.op {
+        Op::Exists => slice.having(name).map(Answer::exact),
         Op::In(list) => {
-            let mut sure = RoaringBitmap::new();
-            for l in list {
-                sure |= slice.equal(name, &l.value())?;
-            }
-            sure
+            let values: Vec<_> = list.iter().map(Literal::value).collect();
+            slice.equal(name, &values)
         }
         Op::Like(list) if !list.iter().any(|p| wild(p)) => {
-            let mut sure = RoaringBitmap::new();
-            for p in list {
+            let folded = |p: &String| {
                 let mut lower = Vec::new();
                 words::fold(p.as_bytes(), &mut lower);
-                sure |= slice.folded(name, &lower)?;
-            }
-            sure
+                lower
+            };
+            let all: Vec<_> = list.iter().map(folded).collect();
+            slice.folded(name, &all)
         }
         _ => {
-            let Some(probe) = Probe::new(t) else { return Ok(Sets::perhaps(all(slice))) };
+            let Some(probe) = Probe::new(t) else { return Ok(Answer::perhaps(all(slice))) };
             let mut n = 0u32;
             slice.values(name, &mut |v, _| {
                 n = n.wrapping_add(1);
@@ -142,23 +112,16 @@ fn test(slice: &Slice, t: &Test, schema: &Schema, go_on: Check<'_>) -> io::Resul
                     go_on()?;
                 }
                 Ok(probe.passes(&v))
-            })?
+            })
         }
-    };
-    Ok(Sets::with(sure, unsure))
+    }
 }
 
 /// The words of a text: one word is certain, of several only that all are there.
-fn phrase(slice: &Slice, words: &[String]) -> io::Result<Sets> {
-    let mut sets = Sets::exact(all(slice));
+fn phrase(slice: &Slice, words: &[String]) -> io::Result<Answer> {
+    let mut sets = Answer::exact(all(slice));
     for w in words {
-        let one = match slice.word(w)? {
-            Words::Common => Sets::perhaps(all(slice)),
-            Words::Docs(d) => Sets::with(d, slice.wordy()?),
-            Words::Perhaps(d) => Sets::perhaps(d | slice.wordy()?),
-        };
-        sets.sure &= one.sure;
-        sets.may &= one.may;
+        sets.and(&slice.word(w)?);
         if sets.may.is_empty() {
             break;
         }
@@ -170,16 +133,16 @@ fn phrase(slice: &Slice, words: &[String]) -> io::Result<Sets> {
 }
 
 /// Every document has one time, which is known.
-fn time(slice: &Slice, op: &Op) -> Sets {
+fn time(slice: &Slice, op: &Op) -> Answer {
     let behind = |t: &Timestamp| Timestamp(t.0.saturating_add(1));
     let from = |t: Timestamp| slice.within(t, Timestamp::MAX);
     let before = |t: Timestamp| slice.within(Timestamp::MIN, t);
     let one = |t: &Timestamp| slice.within(*t, behind(t));
     // The greatest instant is behind every range that ends before it: the evaluator is asked.
     if slice.newest() == Timestamp::MAX {
-        return Sets::perhaps(all(slice));
+        return Answer::perhaps(all(slice));
     }
-    Sets::exact(match op {
+    Answer::exact(match op {
         Op::Exists => all(slice),
         Op::In(list) => {
             list.iter().filter_map(|l| if let Literal::Time(t) = l { Some(one(t)) } else { None }).fold(RoaringBitmap::new(), |a, b| a | b)
@@ -189,6 +152,6 @@ fn time(slice: &Slice, op: &Op) -> Sets {
         Op::Order(Order::AtMost, Literal::Time(t)) => before(behind(t)),
         Op::Order(Order::AtLeast, Literal::Time(t)) => from(*t),
         Op::Order(Order::Greater, Literal::Time(t)) => from(behind(t)),
-        _ => return Sets::perhaps(all(slice)),
+        _ => return Answer::perhaps(all(slice)),
     })
 }

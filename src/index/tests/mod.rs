@@ -78,7 +78,7 @@ impl Load {
     #[track_caller]
     pub fn check(&mut self, s: &Slice) {
         let mut of: BTreeMap<String, BTreeMap<String, RoaringBitmap>> = BTreeMap::new();
-        let mut unsure: BTreeMap<String, RoaringBitmap> = BTreeMap::new();
+        let mut beyond: BTreeMap<String, RoaringBitmap> = BTreeMap::new();
         let (mut by_word, mut times): (BTreeMap<String, RoaringBitmap>, Vec<Timestamp>) = Default::default();
         let schema = Schema::default();
         let (first, last) = (s.first(), s.last());
@@ -92,47 +92,45 @@ impl Load {
             for &f in event.layout().fields() {
                 for (i, v) in event.get(f).each().enumerate() {
                     let name = schema.name(f).to_owned();
-                    if i >= MAX_VALUES || v.str().is_some_and(|s| s.len() > MAX_TEXT) {
-                        unsure.entry(name).or_default().insert(doc);
+                    if i >= MAX_VALUES {
+                        beyond.entry(name).or_default().insert(doc);
                     } else {
                         of.entry(name).or_default().entry(format!("{v:?}")).or_default().insert(doc);
                     }
                 }
             }
             for w in words::words(event.get(field::MESSAGE).str().unwrap_or(raw)) {
-                let mut lower = Vec::new();
-                words::fold(w, &mut lower);
-                by_word.entry(String::from_utf8_lossy(&lower).into_owned()).or_default().insert(doc);
+                by_word.entry(folded(w)).or_default().insert(doc);
             }
         });
         assert_eq!(u64::from(s.docs()), last - first + 1);
+        let none = RoaringBitmap::new();
         for name in s.fields() {
-            let (none, empty) = (BTreeMap::new(), RoaringBitmap::new());
-            let (want, vague) = (of.get(name).unwrap_or(&none), unsure.get(name).unwrap_or(&empty));
-            assert_eq!(s.unsure(name).expect("read"), *vague, "{name}");
-            assert_eq!(s.having(name).expect("read"), want.values().fold(vague.clone(), |a, b| a | b), "{name}");
-            let mut got = BTreeMap::new();
+            let (want, beyond) = (of.entry(name.clone()).or_default(), beyond.get(name).unwrap_or(&none));
+            assert_eq!(s.having(name).expect("read"), want.values().fold(beyond.clone(), |a, b| a | b), "{name}");
+            let unsure = s.unsure(name).expect("read");
+            assert!(unsure.is_superset(beyond), "{name}");
+            // What the walk over values comes to.
+            let (mut walked, mut sure) = (BTreeMap::new(), BTreeMap::new());
             s.tally(name, None, &mut |v, n| {
-                // Whole floats equal whole numbers; the samples have none of the former.
-                assert_eq!(s.equal(name, &v)?.len(), n, "{name} {v:?}");
-                assert_eq!(s.values(name, &mut |o, _| Ok(o == v))?, s.equal(name, &v)?);
-                got.insert(format!("{v:?}"), s.equal(name, &v)?);
-                if let Value::Str(text) = v {
-                    let mut lower = Vec::new();
-                    words::fold(text, &mut lower);
-                    let same = |o: &Value<'_>| {
-                        let mut l = Vec::new();
-                        o.str().is_some_and(|o| {
-                            words::fold(o, &mut l);
-                            l == lower
-                        })
-                    };
-                    assert_eq!(s.folded(name, &lower)?, s.values(name, &mut |o, _| Ok(same(&o)))?, "{name} {v:?}");
-                }
+                walked.insert(format!("{v:?}"), n);
+                let one = s.values(name, &mut |o, docs| Ok(o == v && docs == n))?;
+                assert_eq!((one.sure.len(), &one.may - &one.sure), (n, &unsure - &one.sure), "{name} {v:?}");
+                sure.insert(format!("{v:?}"), one.sure);
                 Ok(())
             })
             .expect("read");
-            assert_eq!(got, *want, "{name}");
+            let counted: BTreeMap<String, u64> = sure.iter().map(|(v, d)| (v.clone(), d.len())).collect();
+            assert_eq!(walked, counted, "{name}");
+            for (v, docs) in want.iter() {
+                let sure = sure.get(v).unwrap_or(&none);
+                assert!(docs.is_superset(sure) && (sure | &unsure).is_superset(docs), "{name} {v}");
+            }
+            assert!(sure.keys().all(|v| want.contains_key(v)), "{name}");
+            for doc in &unsure {
+                let hidden = |(v, docs): (&String, &RoaringBitmap)| docs.contains(doc) && !sure.get(v).is_some_and(|s| s.contains(doc));
+                assert!(beyond.contains(doc) || want.iter().any(hidden), "{name}: {doc} is unsure without a reason");
+            }
             let odd: RoaringBitmap = (0..s.docs()).filter(|d| d % 2 == 1).collect();
             let mut some = BTreeMap::new();
             s.tally(name, Some(&odd), &mut |v, n| {
@@ -140,16 +138,39 @@ impl Load {
                 Ok(())
             })
             .expect("read");
-            let some_want: BTreeMap<String, u64> = want.iter().map(|(v, d)| (v.clone(), (d & &odd).len())).filter(|v| v.1 > 0).collect();
+            let some_want: BTreeMap<String, u64> = sure.iter().map(|(v, d)| (v.clone(), (d & &odd).len())).filter(|v| v.1 > 0).collect();
             assert_eq!(some, some_want, "{name}");
         }
+        // Each value is found by its name.
+        let mut seen = std::collections::BTreeSet::new();
+        let mut vague = (0, 0);
+        self.each(first..=last, |_, event, _, _| {
+            for &f in event.layout().fields() {
+                let name = schema.name(f);
+                for v in event.get(f).each().take(MAX_VALUES).filter(|v| s.indexes(name) && seen.insert(format!("{name} {v:?}"))) {
+                    let (docs, a) = (&of[name][&format!("{v:?}")], s.equal(name, &[v]).expect("read"));
+                    assert!(docs.is_superset(&a.sure) && a.may.is_superset(docs) && a.may.is_superset(&a.sure), "{name} {v:?}");
+                    vague = (vague.0 + (&a.may - docs).len(), vague.1 + docs.len());
+                    if let Value::Str(text) = v {
+                        let lower = folded(text).into_bytes();
+                        let b = s.folded(name, std::slice::from_ref(&lower)).expect("read");
+                        let text = s.values(name, &mut |o, _| Ok(o.str().is_some_and(|o| folded(o).as_bytes() == lower))).expect("read");
+                        assert!(b.sure == text.sure && b.may.is_superset(docs) && b.may.is_superset(&a.sure), "{name} {v:?}");
+                    }
+                }
+            }
+        });
         for (w, docs) in &by_word {
-            match s.word(&w.to_uppercase()).expect("read") {
-                Words::Common => assert!(s.manifest().common.contains(w)),
-                Words::Docs(d) => assert!(w.len() <= MAX_WORD && d == *docs, "{w}"),
-                Words::Perhaps(d) => assert!(w.len() > MAX_WORD && d.is_superset(docs), "{w}"),
+            let a = s.word(&w.to_uppercase()).expect("read");
+            assert!(docs.is_superset(&a.sure) && a.may.is_superset(docs), "{w}");
+            if s.manifest().common.contains(w) {
+                assert_eq!(a.may.len(), u64::from(s.docs()));
+            } else {
+                vague = (vague.0 + (&a.may - docs).len(), vague.1 + docs.len());
             }
         }
+        // A chunk of documents is named for each word that comes seldom.
+        assert!(vague.0 <= 400 * vague.1, "{} documents are named for nothing, {} for something", vague.0, vague.1);
         let (mut sorted, n) = (times.clone(), times.len());
         sorted.sort_unstable();
         assert_eq!((s.oldest(), s.newest()), (sorted[0], sorted[n - 1]));
@@ -165,4 +186,10 @@ impl Load {
 /// Where the record of an entry stands.
 pub fn at(lsn: u64) -> Address {
     Address { segment: 1 + lsn / 500 * 500, offset: lsn * 900, record: (lsn % 3) as u32 }
+}
+
+fn folded(text: &[u8]) -> String {
+    let mut lower = Vec::new();
+    words::fold(text, &mut lower);
+    String::from_utf8_lossy(&lower).into_owned()
 }
