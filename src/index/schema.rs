@@ -96,7 +96,10 @@ impl Plan {
         let also = [field::MESSAGE, field::EVENT_ORIGINAL, field::TIMESTAMP];
         let layout = Layout::of(&rules.schema, enrich::closed(indexed.iter().copied().chain(also).collect()));
         let name = |f: &Field| rules.schema.name(*f);
-        let columns = indexed.iter().filter_map(|f| Some(Column { slot: layout.slot(*f)?, name: name(f).to_owned(), prefix: super::term::prefix(name(f)) })).collect();
+        let columns = indexed
+            .iter()
+            .filter_map(|f| Some(Column { slot: layout.slot(*f)?, name: name(f).to_owned(), prefix: super::term::prefix(name(f)) }))
+            .collect();
         Plan { names: indexed.iter().map(|f| name(f).to_owned()).collect(), columns, layout: Arc::new(layout) }
     }
 

@@ -252,8 +252,7 @@ mod tests {
     fn keys_are_found_in_slices_and_in_what_is_made_of_them() {
         let t = tempfile::tempdir().expect("a folder");
         let ends = [0, 3, 10_000, 10_100, 10_101, 21_000, 21_200, 60_000];
-        let parts: Vec<(u32, Signatures)> =
-            ends.windows(2).map(|w| (w[1] - w[0], write(&t.path().join(w[0].to_string()), w[0]..w[1]))).collect();
+        let parts: Vec<(u32, Signatures)> = ends.windows(2).map(|w| (w[1] - w[0], write(&t.path().join(w[0].to_string()), w[0]..w[1]))).collect();
         let mut all = Builder::default();
         for (w, (docs, s)) in ends.windows(2).zip(&parts) {
             check(s, *docs, w[0]);

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// Small segments, so that there are sealed ones; each tenth record is an alert.
 const CONFIG: &str = "rules = [\"{dir}/r.toml\"]\n[[source]]\nkind = \"http\"\n[journal]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"1GiB\"\nmin_free = 0\n[limits]\nreplay = \"100ms\"\n";
-const RULE: &str = "[[rule]]\nid = \"tenth\"\ntitle = \"t\"\nseverity = \"low\"\nrearm = \"every\"\nwhere = 'user.name == \"tenth\"'\n\
+const RULE: &str = "[[rule]]\nid = \"tenth\"\ntitle = \"t\"\nseverity = \"low\"\nrearm = \"every\"\nmax_alerts = 100000\nwhere = 'user.name == \"tenth\"'\n\
 [[rule]]\nid = \"three\"\ntitle = \"t\"\nseverity = \"low\"\nwhere = 'user.name == \"tenth\"'\nby = [\"user.name\"]\n\
-count = { at_least = 3, within = \"1h\" }\nrearm = \"every\"\n";
+count = { at_least = 3, within = \"1h\" }\nrearm = \"every\"\nmax_alerts = 100000\n";
 /// Records of one request.
 const BATCH: u64 = 100;
 
@@ -42,14 +42,14 @@ fn said(o: &Output) -> String {
     format!("{:?} {}{}", o.status.code(), String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr))
 }
 
-/// Stores the records of this number, counted from 0; how many seconds of event time each is behind the other does not matter.
+/// Stores the batch of this number, counted from 0; event time has ten records a second.
 fn post(d: &Daemon, batch: u64) -> Answer {
     let lines: String = (batch * BATCH..(batch + 1) * BATCH)
         .map(|n| {
             let user = if n % 10 == 0 { "tenth" } else { "other" };
-            let (m, s) = (n / 60 / 100 % 60, n / 100 % 60);
+            let (h, m, s) = (n / 36_000, n / 600 % 60, n / 10 % 60);
             format!(
-                "{{\"@timestamp\":\"2026-11-23T05:{m:02}:{s:02}Z\",\"message\":\"record n{n} {}\",\"user\":{{\"name\":\"{user}\"}}}}\n",
+                "{{\"@timestamp\":\"2026-11-23T{h:02}:{m:02}:{s:02}Z\",\"message\":\"record n{n} {}\",\"user\":{{\"name\":\"{user}\"}}}}\n",
                 "filling ".repeat(30)
             )
         })
