@@ -39,7 +39,7 @@ pub(super) fn value(prefix: &[u8], lower: &[u8]) -> u64 {
 /// The rows in which a key has its bits.
 fn rows(key: u64) -> impl Iterator<Item = usize> {
     let (at, step) = (key as u32, (key >> 32) as u32 | 1);
-    (0..PROBES).map(move |i| (u64::from(at.wrapping_add(i.wrapping_mul(step))) * ROWS as u64 >> 32) as usize)
+    (0..PROBES).map(move |i| ((u64::from(at.wrapping_add(i.wrapping_mul(step))) * ROWS as u64) >> 32) as usize)
 }
 
 /// Bytes of a row of so many chunks.
@@ -252,8 +252,7 @@ mod tests {
     fn keys_are_found_in_slices_and_in_what_is_made_of_them() {
         let t = tempfile::tempdir().expect("a folder");
         let ends = [0, 3, 10_000, 10_100, 10_101, 21_000, 21_200, 60_000];
-        let parts: Vec<(u32, Signatures)> =
-            ends.windows(2).map(|w| (w[1] - w[0], write(&t.path().join(w[0].to_string()), w[0]..w[1]))).collect();
+        let parts: Vec<(u32, Signatures)> = ends.windows(2).map(|w| (w[1] - w[0], write(&t.path().join(w[0].to_string()), w[0]..w[1]))).collect();
         let mut all = Builder::default();
         for (w, (docs, s)) in ends.windows(2).zip(&parts) {
             check(s, *docs, w[0]);
