@@ -30,18 +30,27 @@ impl Words<'_> {
         self.at
     }
 
-    /// The length of what stands here as part of a word; 0 if it is none, and how far to go on then.
-    fn part(&self, at: usize) -> (usize, usize) {
-        match self.text.get(at) {
-            None => (0, 0),
-            Some(&c) => match KIND[usize::from(c)] {
-                0 => (0, 1),
-                1 => (1, 1),
-                _ => {
-                    character(&self.text[at..]).map_or((0, 1), |c| if c.is_alphanumeric() { (c.len_utf8(), c.len_utf8()) } else { (0, c.len_utf8()) })
-                }
-            },
+    /// Goes over what is part of a word, or over what is none.
+    #[inline]
+    fn pass(&mut self, part: bool) {
+        let plain = u8::from(part);
+        while let Some(&c) = self.text.get(self.at) {
+            let kind = KIND[usize::from(c)];
+            if kind == plain {
+                self.at += 1;
+            } else if kind != 2 || !self.pass_character(part) {
+                break;
+            }
         }
+    }
+
+    /// The same for one character that is no ASCII; `false` if it is of the other kind.
+    #[cold]
+    fn pass_character(&mut self, part: bool) -> bool {
+        let c = character(&self.text[self.at..]);
+        let same = c.is_some_and(char::is_alphanumeric) == part;
+        self.at += if same { c.map_or(1, char::len_utf8) } else { 0 };
+        same
     }
 }
 
@@ -49,21 +58,10 @@ impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        loop {
-            match self.part(self.at) {
-                (0, 0) => return None,
-                (0, n) => self.at += n,
-                _ => break,
-            }
-        }
+        self.pass(false);
         let from = self.at;
-        loop {
-            match self.part(self.at) {
-                (0, _) => break,
-                (n, _) => self.at += n,
-            }
-        }
-        self.text.get(from..self.at)
+        self.pass(true);
+        self.text.get(from..self.at).filter(|w| !w.is_empty())
     }
 }
 

@@ -25,7 +25,7 @@ use tantivy::store::Compressor;
 use tantivy::{IndexBuilder, IndexSettings, SingleSegmentIndexWriter};
 
 /// Terms and posting lists that are being built take so many bytes at most, but for one document's.
-pub const MEMORY: usize = 64 << 20;
+pub const MEMORY: usize = 128 << 20;
 /// So many values of a field of one event are terms; of more, the rest is looked for in the journal.
 pub const MAX_VALUES: usize = 64;
 /// So many words of one record are looked at; of more, the rest is looked for in the journal.
@@ -167,13 +167,15 @@ impl Builder {
                 seen.having.resize(i + 1, 0);
             }
             gather::set(&mut seen.having, doc);
-            let mut numbers = Numbers::default();
-            for (i, v) in v.each().enumerate() {
-                let put = if i == MAX_VALUES { Put::Not } else { value(row, &c.prefix, &v, &mut self.lower, &mut common.rare) };
-                match put {
+            let mut put = |v: &Value<'_>, before: &[i64]| {
+                match value(row, &c.prefix, v, &mut self.lower, &mut common.rare) {
                     Put::Term => {}
-                    Put::Number(n) if numbers.is_new(n) => self.numbers.add(doc, &c.name, n),
-                    Put::Number(_) => {}
+                    Put::Number(n) => {
+                        if !before.contains(&n) {
+                            self.numbers.add(doc, &c.name, n);
+                        }
+                        return Some(n);
+                    }
                     Put::Key(key) => {
                         self.rare.add(key);
                         seen.rare.insert(doc);
@@ -182,9 +184,18 @@ impl Builder {
                         seen.unsure.insert(doc);
                     }
                 }
-                if i == MAX_VALUES {
-                    break;
-                }
+                None
+            };
+            let Value::List(list) = v else {
+                put(&v, &[]);
+                continue;
+            };
+            let mut numbers = Vec::new();
+            for v in list.iter().take(MAX_VALUES) {
+                numbers.extend(put(&v, &numbers));
+            }
+            if list.iter().nth(MAX_VALUES).is_some() {
+                seen.unsure.insert(doc);
             }
         }
         let text = event.get(field::MESSAGE).str().or(event.get(field::EVENT_ORIGINAL).str()).unwrap_or(r.raw);
@@ -244,24 +255,6 @@ pub(super) fn publish(root: &Path, folder: &Folder, mut m: Manifest) -> io::Resu
     Slice::of(&path, m)
 }
 
-/// Whole numbers of one field of one event, so that none is taken twice.
-#[derive(Default)]
-struct Numbers {
-    last: Option<i64>,
-    more: Vec<i64>,
-}
-
-impl Numbers {
-    fn is_new(&mut self, n: i64) -> bool {
-        match self.last {
-            None => self.last = Some(n),
-            Some(first) if first == n || self.more.contains(&n) => return false,
-            Some(_) => self.more.push(n),
-        }
-        true
-    }
-}
-
 /// What becomes of a value.
 enum Put {
     /// Its terms have been added.
@@ -317,28 +310,39 @@ fn opaque(s: &[u8]) -> bool {
 
 /// Adds the words of a text that are not common; `false` if there are too many.
 fn look(row: &mut Row, text: &[u8], counts: bool, common: &mut Common, rare: &mut signatures::Builder) -> bool {
-    for (i, w) in words::words(text).enumerate() {
-        if i == MAX_WORDS {
-            return false;
-        }
-        let from = row.bytes.len();
-        words::fold(w, &mut row.bytes);
-        let word = &row.bytes[from..];
-        let short = word.len() <= MAX_WORD;
-        if counts && short {
-            common.count(word);
-        }
-        if short && common.has(word) {
-            row.bytes.truncate(from);
+    // The words of ASCII in lower case are the words in lower case; other letters change what they are.
+    let ascii = text.is_ascii();
+    let base = row.bytes.len();
+    if ascii {
+        words::fold(text, &mut row.bytes);
+    }
+    let mut all = words::words(text);
+    for _ in 0..MAX_WORDS {
+        let Some(w) = all.next() else { return true };
+        let (from, to) = if ascii {
+            (base + all.at() - w.len(), base + all.at())
+        } else {
+            let from = row.bytes.len();
+            words::fold(w, &mut row.bytes);
+            (from, row.bytes.len())
+        };
+        let word = &row.bytes[from..to];
+        let key = signatures::word(word);
+        if word.len() > MAX_WORD {
+            rare.add(key);
             continue;
         }
-        let key = signatures::word(word);
-        if short && common.rare.often(key) {
-            row.words.push((from as u32, row.bytes.len() as u32));
+        if counts {
+            common.count(word);
+        }
+        if common.has(key, word) {
+            continue;
+        }
+        if common.rare.often(key) {
+            row.words.push((from as u32, to as u32));
         } else {
             rare.add(key);
-            row.bytes.truncate(from);
         }
     }
-    true
+    all.next().is_none()
 }

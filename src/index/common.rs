@@ -2,8 +2,9 @@
 //! built and from then on not indexed; a slice says which words that are.
 
 use super::rare::Rare;
+use super::signatures;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet, HashTable};
 
 /// Every so many documents one is counted.
 const EVERY: u32 = 8;
@@ -18,8 +19,8 @@ const MAX_COMMON: usize = 4096;
 /// The words that are common, and what is known of the others.
 #[derive(Default)]
 pub struct Common {
-    /// Not indexed in the slice that is being built.
-    listed: HashSet<Box<[u8]>, RandomState>,
+    /// Not indexed in the slice that is being built, by the hash of [`signatures::word`].
+    listed: HashTable<Box<[u8]>>,
     /// Those of them that the last judgement found so.
     common: HashSet<Box<[u8]>, RandomState>,
     /// Documents with the word, and the number of the last one.
@@ -33,7 +34,9 @@ pub struct Common {
 impl Common {
     /// A slice begins.
     pub(super) fn begin(&mut self) {
-        self.listed = self.common.clone();
+        self.listed.clear();
+        let all: Vec<_> = self.common.iter().cloned().collect();
+        self.list_too(all);
     }
 
     /// A document begins; whether its words are counted.
@@ -50,10 +53,16 @@ impl Common {
         counts
     }
 
-    /// Whether a word is not indexed.
+    fn list_too(&mut self, words: Vec<Box<[u8]>>) {
+        for w in words {
+            self.listed.insert_unique(signatures::word(&w), w, |w| signatures::word(w));
+        }
+    }
+
+    /// Whether a word is not indexed; `hash` is that of [`signatures::word`].
     #[inline]
-    pub(super) fn has(&self, word: &[u8]) -> bool {
-        self.listed.contains(word)
+    pub(super) fn has(&self, hash: u64, word: &[u8]) -> bool {
+        self.listed.find(hash, |w| **w == *word).is_some()
     }
 
     /// Counts a word of the document.
@@ -73,8 +82,8 @@ impl Common {
         common.sort_unstable_by(|a, b| b.cmp(a));
         self.common = common.into_iter().take(MAX_COMMON).map(|c| c.1).collect();
         let room = MAX_COMMON.saturating_sub(self.listed.len());
-        let new: Vec<_> = self.common.iter().filter(|w| !self.listed.contains(*w)).take(room).cloned().collect();
-        self.listed.extend(new);
+        let new: Vec<_> = self.common.iter().filter(|w| !self.has(signatures::word(w), w)).take(room).cloned().collect();
+        self.list_too(new);
         self.counts.clear();
         self.counted = 0;
     }

@@ -1,16 +1,16 @@
 //! Which words and values come again and again. What comes seldom is not worth a term: most of it never comes again.
 
-/// So many of those that came last are remembered, as a power of two.
-const BITS: u32 = 18;
+/// So many of those that came last are remembered, as a power of two: as many as stay in a core's cache.
+const BITS: u32 = 17;
 /// What came in so many documents while it was remembered comes often.
-const OFTEN: u64 = 4;
+const OFTEN: u32 = 4;
 
 /// Counts, by hash; one that comes takes the place of another that falls on it.
 ///
 /// Two that share a place and a tag count as one, which only decides where they are kept.
 pub(super) struct Rare {
-    /// Tag (24 bits), count (8 bits), the last document (32 bits).
-    slots: Vec<u64>,
+    /// Tag (16 bits), count (4 bits), the end of the last document's number (12 bits).
+    slots: Vec<u32>,
     doc: u32,
 }
 
@@ -29,14 +29,14 @@ impl Rare {
     /// The document has what has this hash; whether that comes often.
     pub fn often(&mut self, hash: u64) -> bool {
         let Some(slot) = self.slots.get_mut((hash >> (64 - BITS)) as usize) else { return false };
-        let (tag, doc) = (hash & 0xff_ffff, u64::from(self.doc));
-        let mut count = *slot >> 32 & 0xff;
-        if *slot >> 40 != tag || count == 0 {
+        let (tag, doc) = (hash as u32 & 0xffff, self.doc & 0xfff);
+        let mut count = *slot >> 12 & 0xf;
+        if *slot >> 16 != tag || count == 0 {
             count = 1;
-        } else if *slot & 0xffff_ffff != doc {
-            count = (count + 1).min(0xff);
+        } else if *slot & 0xfff != doc {
+            count = (count + 1).min(0xf);
         }
-        *slot = tag << 40 | count << 32 | doc;
+        *slot = tag << 16 | count << 12 | doc;
         count >= OFTEN
     }
 }

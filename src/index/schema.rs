@@ -1,5 +1,6 @@
 //! What a document of the index is made of: Tantivy's fields, and which fields of an event are terms.
 
+use super::term;
 use crate::engine;
 use crate::event::{Field, Layout, field};
 use crate::parse::enrich;
@@ -92,14 +93,14 @@ impl Plan {
     pub fn new(rules: &RuleSet, asked: &[Field]) -> Plan {
         let own = compile::fields(rules).into_iter().chain(engine::fields(rules)).chain(asked.iter().copied());
         let table = (0..field::TABLE.len() as u16).map(Field).filter(|f| !LEFT_OUT.contains(f));
-        let indexed: BTreeSet<Field> = table.chain(own.filter(|f| usize::from(f.0) >= field::TABLE.len())).collect();
+        let mut indexed: BTreeSet<Field> = table.chain(own.filter(|f| usize::from(f.0) >= field::TABLE.len())).collect();
+        let mut taken = BTreeSet::new();
+        indexed.retain(|f| taken.insert(term::prefix(rules.schema.name(*f))));
         let also = [field::MESSAGE, field::EVENT_ORIGINAL, field::TIMESTAMP];
         let layout = Layout::of(&rules.schema, enrich::closed(indexed.iter().copied().chain(also).collect()));
         let name = |f: &Field| rules.schema.name(*f);
-        let columns = indexed
-            .iter()
-            .filter_map(|f| Some(Column { slot: layout.slot(*f)?, name: name(f).to_owned(), prefix: super::term::prefix(name(f)) }))
-            .collect();
+        let columns =
+            indexed.iter().filter_map(|f| Some(Column { slot: layout.slot(*f)?, name: name(f).to_owned(), prefix: term::prefix(name(f)) })).collect();
         Plan { names: indexed.iter().map(|f| name(f).to_owned()).collect(), columns, layout: Arc::new(layout) }
     }
 

@@ -39,7 +39,7 @@ pub(super) fn value(prefix: &[u8], lower: &[u8]) -> u64 {
 /// The rows in which a key has its bits.
 fn rows(key: u64) -> impl Iterator<Item = usize> {
     let (at, step) = (key as u32, (key >> 32) as u32 | 1);
-    (0..PROBES).map(move |i| (u64::from(at.wrapping_add(i.wrapping_mul(step))) * ROWS as u64 >> 32) as usize)
+    (0..PROBES).map(move |i| ((u64::from(at.wrapping_add(i.wrapping_mul(step))) * ROWS as u64) >> 32) as usize)
 }
 
 /// Bytes of a row of so many chunks.

@@ -222,11 +222,7 @@ impl Slice {
     fn walk(&self, field: &str, mut f: impl FnMut(&InvertedIndexReader, Value<'_>, &TermInfo) -> io::Result<()>) -> io::Result<()> {
         let Some(o) = &self.open else { return Ok(()) };
         let from = term::prefix(field);
-        let mut to = from.clone();
-        // Behind all terms of the field: nothing else begins with its name and a byte of 1.
-        if let Some(zero) = to.last_mut() {
-            *zero = 1;
-        }
+        let to = term::behind(&from);
         let mut all = o.terms.terms().range().ge(&from).lt(&to).into_stream()?;
         while all.advance() {
             if let Some(v) = all.key().get(from.len()..).and_then(term::read) {

@@ -1,7 +1,9 @@
-//! Values as terms: field name, 0, kind, value, so that bytes sort as the values of a kind do. Each term reads back as its value.
+//! Values as terms: hash of the field's name, kind, value, so that bytes sort as the values of a kind do. Each term reads back as its
+//! value.
 
 use crate::event::{Timestamp, Value, words};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Text over so many bytes is no term.
 pub const MAX_TEXT: usize = 128;
@@ -16,12 +18,17 @@ const V4: u8 = 6;
 const V6: u8 = 7;
 const TIME: u8 = 8;
 
-/// What all terms of a field begin with.
+/// What all terms of a field begin with, and no field's terms otherwise but those of one whose name has the same hash: of such fields
+/// one alone is indexed.
 pub fn prefix(field: &str) -> Vec<u8> {
-    let mut p = Vec::with_capacity(field.len() + 24);
-    p.extend_from_slice(field.as_bytes());
-    p.push(0);
-    p
+    // The highest bit is free: the number behind it is a prefix too.
+    ((xxh3_64(field.as_bytes()) >> 33) as u32).to_be_bytes().to_vec()
+}
+
+/// What stands behind all terms that begin with this.
+pub fn behind(prefix: &[u8]) -> Vec<u8> {
+    let n = prefix.first_chunk::<4>().map_or(u32::MAX, |p| u32::from_be_bytes(*p));
+    n.saturating_add(1).to_be_bytes().to_vec()
 }
 
 /// Appends the kind and the value; `false`, and nothing, for what is no term: text that is too long, a float that is no number,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A slice is published with so many documents,
-const DOCS: u32 = 100_000;
+const DOCS: u32 = 250_000;
 /// or when the first of its documents has waited so long and there are not so few of them,
 const WAIT: Duration = Duration::from_secs(5);
 const FEW: u32 = 20_000;
