@@ -12,7 +12,7 @@ mod restore;
 
 pub use make::{Ground, Options, make};
 pub use manifest::{FILE, Manifest, VERSION};
-pub use restore::restore;
+pub use restore::{is_unfinished, restore};
 
 use crate::store::StoreError;
 use std::io;

@@ -1,7 +1,7 @@
 //! Putting a backup in place.
 
 use super::copy;
-use super::manifest::Manifest;
+use super::manifest::{FILE, Manifest};
 use super::{BackupError, FOLDERS, STORE, at};
 use rustix::fs::statvfs;
 use std::fs::{self, File};
@@ -10,12 +10,26 @@ use std::path::Path;
 
 /// Where files stand until all of them are there and are right.
 const ASIDE: &str = "restoring";
+/// Where they stand then, while one after the other takes its place; the backup's description is with them.
+const READY: &str = "restored";
+
+/// Whether a restore into a data directory was begun and not finished: nothing may start there.
+pub fn is_unfinished(data: &Path) -> bool {
+    [ASIDE, READY].into_iter().any(|d| data.join(d).exists())
+}
 
 /// Puts the backup in `from` into a data directory that is empty or not there yet. Every file is compared with its checksum before
 /// anything stands in its place; of one that fails nothing is left. Files are copied, so that nothing that happens to them changes
-/// the backup.
+/// the backup. One that was killed is begun anew, or finished where all was there already.
 pub fn restore(from: &Path, data: &Path) -> Result<Manifest, BackupError> {
     let m = Manifest::read(from)?;
+    let ready = data.join(READY);
+    if ready.exists() {
+        if fs::read(ready.join(FILE)).ok() != fs::read(from.join(FILE)).ok() {
+            return Err(BackupError::NotEmpty(data.to_owned()));
+        }
+        return finish(data, &ready).map(|()| m);
+    }
     let new = !data.exists();
     copy::folder(data).map_err(at(data))?;
     let aside = data.join(ASIDE);
@@ -33,16 +47,21 @@ pub fn restore(from: &Path, data: &Path) -> Result<Manifest, BackupError> {
         }
     }
     done?;
-    // The journal comes last: without it nothing begins.
+    fs::rename(&aside, &ready).and_then(|()| File::open(data)?.sync_all()).map_err(at(data))?;
+    finish(data, &ready).map(|()| m)
+}
+
+/// Gives each file its place.
+fn finish(data: &Path, ready: &Path) -> Result<(), BackupError> {
     for name in [STORE].into_iter().chain(FOLDERS.iter().map(|f| f.0)) {
-        match fs::rename(aside.join(name), data.join(name)) {
+        match fs::rename(ready.join(name), data.join(name)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&data.join(name))(e)),
             _ => {}
         }
     }
-    fs::remove_dir(&aside).map_err(at(&aside))?;
     File::open(data).and_then(|d| d.sync_all()).map_err(at(data))?;
-    Ok(m)
+    fs::remove_dir_all(ready).map_err(at(ready))?;
+    File::open(data).and_then(|d| d.sync_all()).map_err(at(data))
 }
 
 fn room(m: &Manifest, data: &Path) -> Result<(), BackupError> {
@@ -75,6 +94,7 @@ fn put(m: &Manifest, from: &Path, aside: &Path) -> Result<(), BackupError> {
             return Err(damaged("is not what was written"));
         }
     }
+    fs::copy(from.join(FILE), aside.join(FILE)).and_then(|_| File::open(aside.join(FILE))?.sync_all()).map_err(at(aside))?;
     sync(aside).map_err(at(aside))
 }
 

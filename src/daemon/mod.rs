@@ -8,6 +8,7 @@ pub use reload::{Reload, Reloaded};
 use crate::api::backup::Backups;
 use crate::api::search::Searches;
 use crate::api::{self, App, Missing};
+use crate::backup;
 use crate::config::{Config, Kind};
 use crate::metrics::Metrics;
 use crate::parse::Format;
@@ -57,6 +58,9 @@ pub type Sockets = BTreeMap<String, Vec<Inherited>>;
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The data directory is half of what it is to be.
+    #[error("a restore into {} was not finished: run `vigild restore` again, with the same backup", .0.display())]
+    Restoring(PathBuf),
     /// The administrator's token.
     #[error(transparent)]
     Token(#[from] api::token::TokenError),
@@ -150,6 +154,9 @@ async fn daemon(
         Some(user) => service::drop_to(user)?,
         None if privileges::is_root() => tracing::warn!("running as root; set `[run] user`, or `User=` in the unit"),
         None => {}
+    }
+    if backup::is_unfinished(data) {
+        return Err(RunError::Restoring(data.to_owned()));
     }
     let token = api::token::open(data)?;
     let opened = spine::open(data, &config, &loaded, metrics.clone(), &progress)?;

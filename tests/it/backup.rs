@@ -244,6 +244,17 @@ fn a_backup_that_is_not_whole_or_has_no_place_is_refused() {
     // What a restore that was killed has left is no obstacle.
     fs::create_dir_all(data.join("restoring/journal")).expect("a folder");
     assert!(restore(&to, &data).status.success());
+    // One that was killed while files took their places is finished, and nothing starts before.
+    fs::create_dir_all(data.join("restored")).expect("a folder");
+    fs::rename(data.join("journal"), data.join("restored/journal")).expect("moved");
+    fs::copy(stopped.join("backup.json"), data.join("restored/backup.json")).expect("copied");
+    let another = restore(&to, &data);
+    assert!(another.status.code() == Some(4) && said(&another).contains("is not empty"), "{}", said(&another));
+    fs::copy(to.join("backup.json"), data.join("restored/backup.json")).expect("copied");
+    let early = vigild(&["run", "--data", path(&data)]);
+    assert!(!early.status.success() && said(&early).contains("was not finished"), "{}", said(&early));
+    assert!(!data.join("journal").exists() && restore(&to, &data).status.success());
+    assert!(data.join("journal/identity").exists() && !data.join("restored").exists());
     fs::remove_dir_all(&data).expect("removed");
     let mut refused = 0;
     for file in listed(&to) {
