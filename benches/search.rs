@@ -129,7 +129,7 @@ fn fill(journal: &mut Journal, events: u64) {
 
 /// Slices of what has none, merged as a daemon does.
 fn build(journal: &Journal, index: &Index, loaded: &Arc<Loaded>) {
-    const DOCS: u32 = 100_000;
+    const DOCS: u32 = 250_000;
     let plan = Arc::new(Plan::new(&loaded.rules, loaded.formats.indexed()));
     let (mut common, mut eye) = (Common::default(), Eye::new(loaded.clone(), plan.layout().clone()));
     for range in index.uncovered(1..=journal.last()) {
