@@ -148,7 +148,7 @@ fn send(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str, p
 pub fn split(answer: &str) -> Option<(u16, &str)> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let status = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?.split(' ').next()?;
-    Some((status.get(..3)?.parse().ok()?, body))
+    Some((status.parse().ok().filter(|s| (100..1000).contains(s))?, body))
 }
 
 /// Text of several lines without anything that a terminal acts on.

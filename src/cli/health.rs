@@ -39,13 +39,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// What an answer says: 200, or why not.
 fn ready(answer: &str) -> Result<(), String> {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.split(' ').nth(1).filter(|_| head.starts_with("HTTP/1.1 "));
-    match status {
-        Some("200") => Ok(()),
-        Some(status) => {
+    match ask::split(answer) {
+        Some((200, _)) => Ok(()),
+        Some((status, body)) => {
             let detail = serde_json::from_str::<serde_json::Value>(body).ok().and_then(|v| v["detail"].as_str().map(safe));
-            Err(detail.unwrap_or_else(|| format!("status {}", safe(status.get(..3).unwrap_or(status)))))
+            Err(detail.unwrap_or_else(|| format!("status {status}")))
         }
         None => Err("the answer is not HTTP".into()),
     }
@@ -62,7 +60,8 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nready\n", Ok(())),
             ("HTTP/1.1 503 X\r\n\r\n{\"detail\":\"missing: engine\\u001b[2J\"}", Err("missing: engine\u{fffd}[2J")),
             ("HTTP/1.1 503 X\r\n\r\n<html>", Err("status 503")),
-            ("HTTP/1.1 2000 X\r\n\r\n", Err("status 200")),
+            ("HTTP/1.0 200 OK\r\n\r\nready\n", Ok(())),
+            ("HTTP/1.1 2x X\r\n\r\n", Err("the answer is not HTTP")),
             ("SSH-2.0-OpenSSH 200 x", Err("the answer is not HTTP")),
             ("", Err("the answer is not HTTP")),
         ] {
