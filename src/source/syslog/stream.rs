@@ -7,8 +7,13 @@ use crate::source::connection::{Connection, READ, read_now};
 use crate::source::{AGE, BATCH, Intake, LINGER};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// One that has said nothing yet when the daemon stops, or when a reload opens its source anew, may have been opened in the same
+/// moment: its first words are waited for so long.
+const FIRST: Duration = Duration::from_millis(100);
 
 /// Reads a connection to its end, or until the daemon stops and it has nothing more now.
 pub async fn read(mut from: Connection, stream: Arc<Stream>, mut intake: Intake) {
@@ -17,6 +22,7 @@ pub async fn read(mut from: Connection, stream: Arc<Stream>, mut intake: Intake)
     let mut buffer = vec![0; READ];
     let idle = intake.limits.idle;
     let (mut until, mut deadline): (Option<Instant>, _) = (None, Instant::now() + idle);
+    let mut spoken = false;
     loop {
         let mut state = State::More;
         if until.is_none() {
@@ -34,6 +40,13 @@ pub async fn read(mut from: Connection, stream: Arc<Stream>, mut intake: Intake)
         }
         if state == State::More {
             state = fill(&mut from, &mut buffer, &mut framer, &mut batch).await;
+        }
+        spoken |= framer.held() > 0 || !batch.records.is_empty();
+        if state == State::Empty && until.is_some() && !spoken {
+            spoken = true;
+            if let Ok(r) = timeout(FIRST, from.read(&mut buffer)).await {
+                state = take(r, &buffer, &mut framer, &mut batch);
+            }
         }
         if state == State::Empty && !batch.records.is_empty() && until.is_none() {
             sleep(AGE).await;
