@@ -96,6 +96,9 @@ pub enum RunError {
 
 /// Runs until SIGTERM or SIGINT. `data` is the data directory, made if need be.
 pub fn run(first: Configured, data: &Path, sockets: Sockets, again: Again) -> Result<(), RunError> {
+    if backup::is_unfinished(data) {
+        return Err(RunError::Restoring(data.to_owned()));
+    }
     let begin = |what| move |source| RunError::Start { what, source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("vigild-io").enable_all().build().map_err(begin("the runtime"))?;
@@ -154,9 +157,6 @@ async fn daemon(
         Some(user) => service::drop_to(user)?,
         None if privileges::is_root() => tracing::warn!("running as root; set `[run] user`, or `User=` in the unit"),
         None => {}
-    }
-    if backup::is_unfinished(data) {
-        return Err(RunError::Restoring(data.to_owned()));
     }
     let token = api::token::open(data)?;
     let opened = spine::open(data, &config, &loaded, metrics.clone(), &progress)?;

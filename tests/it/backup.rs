@@ -251,7 +251,7 @@ fn a_backup_that_is_not_whole_or_has_no_place_is_refused() {
     let another = restore(&to, &data);
     assert!(another.status.code() == Some(4) && said(&another).contains("is not empty"), "{}", said(&another));
     fs::copy(to.join("backup.json"), data.join("restored/backup.json")).expect("copied");
-    let early = vigild(&["run", "--data", path(&data)]);
+    let early = vigild(&["run", "--data", path(&data), "--http", "127.0.0.1:0", "--syslog", "127.0.0.1:0"]);
     assert!(!early.status.success() && said(&early).contains("was not finished"), "{}", said(&early));
     assert!(!data.join("journal").exists() && restore(&to, &data).status.success());
     assert!(data.join("journal/identity").exists() && !data.join("restored").exists());
