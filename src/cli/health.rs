@@ -61,6 +61,7 @@ mod tests {
             ("HTTP/1.1 503 X\r\n\r\n{\"detail\":\"missing: engine\\u001b[2J\"}", Err("missing: engine\u{fffd}[2J")),
             ("HTTP/1.1 503 X\r\n\r\n<html>", Err("status 503")),
             ("HTTP/1.0 200 OK\r\n\r\nready\n", Ok(())),
+            ("HTTP/1.1 2000 X\r\n\r\n", Err("the answer is not HTTP")),
             ("HTTP/1.1 2x X\r\n\r\n", Err("the answer is not HTTP")),
             ("SSH-2.0-OpenSSH 200 x", Err("the answer is not HTTP")),
             ("", Err("the answer is not HTTP")),
