@@ -151,6 +151,15 @@ impl Folder {
         Ok(())
     }
 
+    /// Writes a file piece by piece, so that it is not in memory as a whole.
+    pub fn stream(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut to = BufWriter::with_capacity(BUFFER, self.file(Path::new(name))?);
+        write(&mut to)?;
+        to.flush()?;
+        to.get_mut().done();
+        Ok(())
+    }
+
     /// Makes all of it durable.
     pub fn settle(&self) -> io::Result<()> {
         for name in self.sums().keys() {

@@ -45,18 +45,14 @@ impl Builder {
 
     /// Writes the file of so many documents.
     pub fn write(mut self, to: &Folder, docs: u32) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        self.columns.serialize(docs, None, &mut bytes)?;
-        to.put(FILE, &bytes)
+        to.stream(FILE, |to| self.columns.serialize(docs, None, to))
     }
 }
 
 /// Writes what several slices have as one.
 pub(super) fn merge(all: &[&Numbers], to: &Folder) -> io::Result<()> {
     let all: Vec<&ColumnarReader> = all.iter().map(|n| &n.0).collect();
-    let mut bytes = Vec::new();
-    merge_columnar(&all, &[], MergeRowOrder::Stack(StackMergeOrder::stack(&all)), &mut bytes)?;
-    to.put(FILE, &bytes)
+    to.stream(FILE, |mut to| merge_columnar(&all, &[], MergeRowOrder::Stack(StackMergeOrder::stack(&all)), &mut to))
 }
 
 /// The file, open.

@@ -133,17 +133,21 @@ impl Builder {
         self.tail.sort_unstable();
         self.tail.dedup();
         let mut head = Head { docs, groups: Vec::new(), tail: self.tail };
-        let mut body = Vec::new();
+        let mut at = 0;
         for g in &self.groups {
-            let width = width(g.ends.len());
-            head.groups.push(Place { ends: g.ends.clone(), at: body.len() as u64 });
-            g.rows.iter().for_each(|r| body.extend_from_slice(&r.to_le_bytes()[..width]));
+            head.groups.push(Place { ends: g.ends.clone(), at });
+            at += (width(g.ends.len()) * ROWS) as u64;
         }
         let head = postcard::to_stdvec(&head).map_err(io::Error::other)?;
-        let mut bytes = (head.len() as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(&body);
-        to.put(FILE, &bytes)
+        to.stream(FILE, |to| {
+            to.write_all(&(head.len() as u64).to_le_bytes())?;
+            to.write_all(&head)?;
+            for g in &self.groups {
+                let width = width(g.ends.len());
+                g.rows.iter().try_for_each(|r| to.write_all(&r.to_le_bytes()[..width]))?;
+            }
+            Ok(())
+        })
     }
 }
 

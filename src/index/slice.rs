@@ -150,7 +150,7 @@ impl Slice {
         match numbers.as_slice() {
             [] => {}
             [n] => o.numbers.within(field, *n..=*n, &mut all)?,
-            all_of_them => o.numbers.having(field, all_of_them, &mut all)?,
+            many => o.numbers.having(field, many, &mut all)?,
         }
         let mut unsure = self.set(&Set::Unsure(field.to_owned()))?;
         if !texts.is_empty() {

@@ -76,6 +76,12 @@ fn a_stretch_without_records_is_covered_too() {
     assert!(s.having("user.name").unwrap().is_empty() && s.equal("user.name", &[Value::Str(b"x")]).unwrap() == Answer::default());
     let merged = merge(&index, &index.slices(), Arc::default()).expect("merged");
     assert_eq!((merged.docs(), merged.last(), merged.manifest().bundles().count()), (20, 30, 2));
+    // Nothing and nothing is nothing.
+    let from = From { lsn: 31, bundle: &[8; 32] };
+    let empty = Builder::new(&index, from, load.plan.clone(), &mut Common::default(), Arc::default()).expect("a builder");
+    let two = [s, Arc::new(empty.publish(40, &Common::default()).expect("published"))];
+    let merged = merge(&index, &two, Arc::default()).expect("merged");
+    assert_eq!((merged.docs(), merged.first(), merged.last()), (0, 21, 40));
 }
 
 #[test]
