@@ -55,17 +55,6 @@ impl Cut {
     }
 }
 
-/// Records that could not be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The first.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-    /// Why.
-    pub why: String,
-}
-
 /// Whether to go on.
 #[derive(Clone, Copy)]
 pub(super) struct Limit<'a> {

@@ -3,14 +3,14 @@
 //! One pass goes over the times and the streams of all records, in the order of the journal. Places of candidates are kept up to
 //! a limit; where there are more, the first of them are taken, and another pass finds those behind them.
 
-use super::bounds::{Limit, Missing};
+use super::bounds::Limit;
 use super::order::{Order, Place};
 use super::run::Readers;
 use crate::event::{Value, field};
 use crate::index::Slice;
 use crate::journal::{Entry, What};
 use crate::rule::{Expr, RuleSet};
-use crate::search::{self, Ground, Piece};
+use crate::search::{self, Ground, Missing, Piece, missing};
 use crate::worker::{Row, Worker};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
@@ -67,8 +67,6 @@ pub struct Candidates<'a> {
     pub missing: Vec<Missing>,
 }
 
-/// So many stretches that could not be read are told apart.
-const MISSING: usize = 100;
 /// So many documents are looked at between two looks at the clock.
 const LOOK: u32 = 1 << 16;
 
@@ -256,15 +254,7 @@ impl<'a> Candidates<'a> {
     }
 
     fn miss(&mut self, first: u64, last: u64, why: String) {
-        let last = last.min(self.range.last_seq);
-        if first > last {
-            return;
-        }
-        let full = self.missing.len() == MISSING;
-        match self.missing.last_mut().filter(|m| full || m.why == why && m.last + 1 == first) {
-            Some(m) => (m.first, m.last) = (m.first.min(first), m.last.max(last)),
-            None => self.missing.push(Missing { first, last, why }),
-        }
+        missing::add(&mut self.missing, first, last.min(self.range.last_seq), &why);
     }
 }
 

@@ -12,7 +12,7 @@ mod report;
 mod request;
 mod run;
 
-pub use bounds::{Bounds, Cut, Missing};
+pub use bounds::{Bounds, Cut};
 pub use report::{Report, Variant};
 pub use request::{Refused, Request, answer};
 pub use run::{Ran, Trial, run};

@@ -1,6 +1,6 @@
 //! The engine over candidates.
 
-use super::bounds::{Bounds, Cut, Limit, Missing};
+use super::bounds::{Bounds, Cut, Limit};
 use super::candidates::{Candidates, On, Source};
 use super::order::{Order, Place};
 use crate::alert::Alert;
@@ -12,7 +12,7 @@ use crate::journal::{Entry, Records, What};
 use crate::parse::{Context, Format, Parsers, declared};
 use crate::pipeline::bundle::Loaded;
 use crate::rule::RuleSet;
-use crate::search::{Ground, Range};
+use crate::search::{Ground, Missing, Range};
 use crate::worker::{FILE_LATENESS, Origin, Row, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -3,6 +3,7 @@
 //! What comes of it is a set of documents for each slice, and the records that were found where no slice is. Everything else
 //! (pages, histograms, values) is made of that. It is exact, or says in which way it is not.
 
+use super::missing::{self, Missing};
 use super::query::Query;
 use super::reading::Readings;
 use super::sets;
@@ -98,17 +99,6 @@ impl Cut {
     }
 }
 
-/// Records that were not searched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The first.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-    /// Why.
-    pub why: String,
-}
-
 /// What was found in one slice.
 pub struct Part {
     /// The slice.
@@ -149,8 +139,6 @@ pub struct Found {
 
 /// How often the time is looked at, in records.
 const LOOK: u64 = 64;
-/// So many stretches that were not searched are told apart.
-const MISSING: usize = 100;
 
 /// Looks for the events of a query, and counts the values of these fields of its schema.
 pub fn find(ground: &Ground<'_>, query: &Query, range: &Range, fields: &[Field], bounds: &Bounds) -> Found {
@@ -252,16 +240,7 @@ impl Search<'_> {
     }
 
     fn miss(&mut self, first: u64, last: u64, why: &str) {
-        let first = first.max(self.first_seq);
-        if first > last {
-            return;
-        }
-        let all = &mut self.found.missing;
-        let full = all.len() == MISSING;
-        match all.last_mut().filter(|m| full || m.why == why && (m.first == last + 1 || m.last + 1 == first)) {
-            Some(m) => (m.first, m.last) = (m.first.min(first), m.last.max(last)),
-            None => all.push(Missing { first, last, why: why.to_owned() }),
-        }
+        missing::add(&mut self.found.missing, first.max(self.first_seq), last, why);
     }
 
     /// Entries that were not searched.

@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod find;
 pub mod histogram;
+pub mod missing;
 pub mod page;
 pub mod parameters;
 pub mod query;
@@ -20,4 +21,5 @@ pub mod tally;
 
 pub use answer::{Refused, answer};
 pub use find::{Bounds, Ground, Piece, Range, pieces};
+pub use missing::Missing;
 pub use request::Request;

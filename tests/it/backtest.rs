@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use vigild::alert::Alert;
-use vigild::backtest::{Bounds, Cut, Missing, Ran, Report, Trial, run};
+use vigild::backtest::{Bounds, Cut, Ran, Report, Trial, run};
 use vigild::disk::sim::Dice;
 use vigild::event::{Schema, Timestamp};
 use vigild::parse::declared;
 use vigild::pipeline::bundle::Loaded;
 use vigild::rule::{RuleSet, load};
-use vigild::search::{Ground, Range};
+use vigild::search::{Ground, Missing, Range};
 
 /// Rules of every kind over what the corpus has; the last two listen to others.
 const RULES: &str = r#"
