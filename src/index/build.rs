@@ -1,14 +1,15 @@
 //! From events to a published slice.
 
 use super::common::Common;
-use super::doc::{Doc, Row};
 use super::folder::{self, BUILDING, Folder};
 use super::gather;
 use super::list::Index;
 use super::manifest::{self, Manifest};
 use super::numbers;
+use super::postings::{self, Postings};
 use super::rare::Rare;
-use super::schema::{Plan, schema};
+use super::schema::{Column, Plan};
+use super::segment::Segment;
 use super::sets::{self, Blocks, Set};
 use super::signatures;
 use super::slice::Slice;
@@ -21,8 +22,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tantivy::store::Compressor;
-use tantivy::{IndexBuilder, IndexSettings, SingleSegmentIndexWriter};
 
 /// Terms and posting lists that are being built take so many bytes at most, but for one document's.
 pub const MEMORY: usize = 128 << 20;
@@ -71,32 +70,22 @@ struct Seen {
 pub struct Builder {
     folder: Folder,
     root: PathBuf,
-    writer: SingleSegmentIndexWriter<Doc>,
+    segment: Segment,
     plan: Arc<Plan>,
-    row: Arc<Row>,
     manifest: Manifest,
     seen: Vec<Seen>,
     wordy: RoaringBitmap,
     blocks: Blocks,
     numbers: numbers::Builder,
     rare: signatures::Builder,
+    scratch: Scratch,
+}
+
+/// Memory that is used again and again.
+#[derive(Default)]
+struct Scratch {
+    term: Vec<u8>,
     lower: Vec<u8>,
-}
-
-/// Tantivy's settings: documents are not stored in it.
-pub(super) fn settings() -> IndexSettings {
-    IndexSettings {
-        docstore_compression: Compressor::Zstd(Default::default()),
-        docstore_compress_dedicated_thread: false,
-        ..IndexSettings::default()
-    }
-}
-
-pub(super) fn wrong(e: tantivy::TantivyError) -> io::Error {
-    match e {
-        tantivy::TantivyError::IoError(e) => Arc::try_unwrap(e).unwrap_or_else(|e| io::Error::new(e.kind(), e)),
-        e => io::Error::other(e),
-    }
 }
 
 impl Builder {
@@ -104,7 +93,6 @@ impl Builder {
     pub fn new(index: &Index, from: From<'_>, plan: Arc<Plan>, common: &mut Common, stop: Arc<AtomicBool>) -> io::Result<Builder> {
         let (root, first) = (index.root(), from.lsn);
         let folder = Folder::new(root.join(format!("{BUILDING}{first}")), stop)?;
-        let writer = IndexBuilder::new().schema(schema()).settings(settings()).single_segment_index_writer(folder.clone(), MEMORY).map_err(wrong)?;
         common.begin();
         let seen = plan.columns.iter().map(|_| Seen::default()).collect();
         let mut manifest = Manifest::new(index.journal(), first, first);
@@ -113,16 +101,15 @@ impl Builder {
         Ok(Builder {
             folder,
             root: root.to_owned(),
-            writer,
+            segment: Segment::default(),
             plan,
-            row: Arc::default(),
             manifest,
             seen,
             wordy: RoaringBitmap::new(),
             blocks: Blocks::default(),
             numbers: numbers::Builder::default(),
             rare: signatures::Builder::default(),
-            lower: Vec::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -134,7 +121,7 @@ impl Builder {
     /// Bytes that it takes in memory, roughly.
     pub fn memory(&self) -> usize {
         let seen = self.seen.iter().map(|s| s.having.len() * 8).sum::<usize>();
-        self.writer.mem_usage() + self.numbers.memory() + self.rare.memory() + seen
+        self.segment.memory() + self.numbers.memory() + self.rare.memory() + seen
     }
 
     /// The first entry that it covers.
@@ -145,17 +132,8 @@ impl Builder {
     /// Adds the next record of the journal; its event has a row of the plan's layout.
     pub fn add(&mut self, r: &Record<'_>, event: &Event<'_>, common: &mut Common) -> io::Result<()> {
         let doc = self.manifest.docs;
-        // Tantivy lets go of a document when it has taken it.
-        if Arc::get_mut(&mut self.row).is_none() {
-            self.row = Arc::default();
-        }
-        let Some(row) = Arc::get_mut(&mut self.row) else { return Err(io::Error::other("a document is in use")) };
-        row.clear();
-        (row.time, row.seq) = (r.time.0, r.seq);
-        (row.segment, row.offset, row.record) = (r.at.segment, r.at.offset, r.at.record.into());
         let stream = event.get(field::EVENT_STREAM).str().unwrap_or(r.stream.as_bytes());
-        row.bytes.extend_from_slice(stream);
-        row.stream = (0, stream.len() as u32);
+        self.segment.add(doc, r, stream);
         let counts = common.next();
         for (c, seen) in self.plan.columns.iter().zip(&mut self.seen) {
             let v = event.at(c.slot);
@@ -168,7 +146,7 @@ impl Builder {
             }
             gather::set(&mut seen.having, doc);
             let mut put = |v: &Value<'_>, before: &[i64]| {
-                match value(row, &c.prefix, v, &mut self.lower, &mut common.rare) {
+                match value(&mut self.segment.terms, doc, c, v, &mut self.scratch, &mut common.rare) {
                     Put::Term => {}
                     Put::Number(n) => {
                         if !before.contains(&n) {
@@ -199,11 +177,10 @@ impl Builder {
             }
         }
         let text = event.get(field::MESSAGE).str().or(event.get(field::EVENT_ORIGINAL).str()).unwrap_or(r.raw);
-        if !look(row, text, counts, common, &mut self.rare) {
+        if !look(&mut self.segment.words, doc, text, counts, common, &mut self.rare, &mut self.scratch.lower) {
             self.wordy.insert(doc);
         }
         self.rare.end(doc + 1);
-        self.writer.add_document(Doc(self.row.clone())).map_err(wrong)?;
         self.blocks.add(r.time);
         let m = &mut self.manifest;
         if m.docs == 0 {
@@ -219,7 +196,7 @@ impl Builder {
     pub fn publish(mut self, last: u64, common: &Common) -> io::Result<Slice> {
         self.manifest.last = last;
         self.manifest.common = common.list().into_iter().collect();
-        self.writer.finalize().map_err(wrong)?;
+        self.segment.write(&self.folder, self.manifest.docs)?;
         let mut all: BTreeMap<Set, RoaringBitmap> = BTreeMap::new();
         for (name, s) in self.plan.columns.iter().zip(self.seen) {
             let name = name.name.clone();
@@ -268,36 +245,43 @@ enum Put {
 }
 
 /// Adds the terms of a value, or says where else it belongs.
-fn value(row: &mut Row, prefix: &[u8], v: &Value<'_>, lower: &mut Vec<u8>, rare: &mut Rare) -> Put {
-    match *v {
-        Value::Int(n) if numbers::holds(n) => return Put::Number(n),
-        Value::Str(s) if s.len() > term::MAX_TEXT || opaque(s) => {
+fn value(to: &mut Postings, doc: u32, c: &Column, v: &Value<'_>, scratch: &mut Scratch, rare: &mut Rare) -> Put {
+    if let Value::Int(n) = *v
+        && numbers::holds(n)
+    {
+        return Put::Number(n);
+    }
+    let Scratch { term, lower } = scratch;
+    let text = v.str();
+    term.clear();
+    term.extend_from_slice(&c.prefix);
+    if term::put(v, term) {
+        let hash = postings::hash(term);
+        if let Some(known) = to.find(hash, term) {
+            to.add(known, doc);
+            return Put::Term;
+        }
+        if let Some(s) = text.filter(|s| opaque(s)) {
             lower.clear();
             words::fold(s, lower);
-            let key = signatures::value(prefix, lower);
-            if s.len() > term::MAX_TEXT || !rare.often(key) {
+            let key = signatures::value(&c.prefix, lower);
+            if !rare.often(key) {
                 return Put::Key(key);
             }
         }
-        _ => {}
-    }
-    let from = row.bytes.len();
-    row.bytes.extend_from_slice(prefix);
-    if !term::put(v, &mut row.bytes) {
-        row.bytes.truncate(from);
-        return Put::Not;
-    }
-    row.terms.push((from as u32, row.bytes.len() as u32));
-    if let Value::Str(s) = v {
-        let from = row.bytes.len();
-        row.bytes.extend_from_slice(prefix);
-        if term::put_folded(s, &mut row.bytes) {
-            row.terms.push((from as u32, row.bytes.len() as u32));
-        } else {
-            row.bytes.truncate(from);
+        let (number, _) = to.meet(hash, term);
+        term.truncate(c.prefix.len());
+        if text.is_some_and(|s| term::put_folded(s, term)) {
+            let (also, _) = to.meet(postings::hash(term), term);
+            to.also(number, also);
         }
+        to.add(number, doc);
+        return Put::Term;
     }
-    Put::Term
+    let Some(s) = text else { return Put::Not };
+    lower.clear();
+    words::fold(s, lower);
+    Put::Key(signatures::value(&c.prefix, lower))
 }
 
 /// Whether a text looks like a number or an identifier that a machine made: of such a text nobody looks for parts, and it seldom
@@ -309,24 +293,22 @@ fn opaque(s: &[u8]) -> bool {
 }
 
 /// Adds the words of a text that are not common; `false` if there are too many.
-fn look(row: &mut Row, text: &[u8], counts: bool, common: &mut Common, rare: &mut signatures::Builder) -> bool {
+fn look(to: &mut Postings, doc: u32, text: &[u8], counts: bool, common: &mut Common, rare: &mut signatures::Builder, lower: &mut Vec<u8>) -> bool {
+    lower.clear();
     // The words of ASCII in lower case are the words in lower case; other letters change what they are.
     let ascii = text.is_ascii();
-    let base = row.bytes.len();
     if ascii {
-        words::fold(text, &mut row.bytes);
+        words::fold(text, lower);
     }
-    let mut all = words::words(text);
+    let mut one = Vec::new();
+    let mut all = words::words(if ascii { lower } else { text });
     for _ in 0..MAX_WORDS {
-        let Some(w) = all.next() else { return true };
-        let (from, to) = if ascii {
-            (base + all.at() - w.len(), base + all.at())
-        } else {
-            let from = row.bytes.len();
-            words::fold(w, &mut row.bytes);
-            (from, row.bytes.len())
-        };
-        let word = &row.bytes[from..to];
+        let Some(mut word) = all.next() else { return true };
+        if !ascii {
+            one.clear();
+            words::fold(word, &mut one);
+            word = &one;
+        }
         let key = signatures::word(word);
         if word.len() > MAX_WORD {
             rare.add(key);
@@ -338,10 +320,10 @@ fn look(row: &mut Row, text: &[u8], counts: bool, common: &mut Common, rare: &mu
         if common.has(key, word) {
             continue;
         }
-        if common.rare.often(key) {
-            row.words.push((from as u32, to as u32));
-        } else {
-            rare.add(key);
+        let known = to.find(key, word).or_else(|| common.rare.often(key).then(|| to.meet(key, word).0));
+        match known {
+            Some(number) => to.add(number, doc),
+            None => rare.add(key),
         }
     }
     all.next().is_none()

@@ -1,11 +1,12 @@
 //! Slices that lie side by side become one: which, and how. Documents keep their order.
 
-use super::build::{publish, settings, wrong};
+use super::build::publish;
 use super::folder::{self, BUILDING, Folder};
 use super::list::Index;
 use super::manifest::Manifest;
 use super::numbers;
 use super::schema::schema;
+use super::segment::{settings, wrong};
 use super::sets::{self, Blocks, Set};
 use super::signatures;
 use super::slice::Slice;

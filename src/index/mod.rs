@@ -12,15 +12,16 @@
 mod answer;
 mod build;
 mod common;
-mod doc;
 mod folder;
 mod gather;
 mod list;
 mod manifest;
 mod merge;
 mod numbers;
+mod postings;
 mod rare;
 mod schema;
+mod segment;
 mod sets;
 mod signatures;
 mod slice;

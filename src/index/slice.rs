@@ -3,11 +3,12 @@
 //! Documents are numbered from 0 in the order of the journal. Whoever holds a slice can read it, also when its folder has gone.
 
 use super::answer::Answer;
-use super::build::{MAX_WORD, wrong};
+use super::build::MAX_WORD;
 use super::gather::{self, Gather};
 use super::manifest::{Manifest, SliceError};
 use super::numbers::{self, Numbers};
 use super::schema::Part;
+use super::segment::wrong;
 use super::sets::{BLOCK, Set, Sets};
 use super::signatures::{self, Signatures};
 use super::term;
