@@ -1,9 +1,11 @@
-//! The threads that keep the index: one builds slices behind what is durable in the journal, one merges them and lets go of old ones.
+//! The threads that keep the index: some build slices behind what is durable in the journal, one merges them and lets go of old ones.
 //!
-//! Neither holds up anybody. What is not indexed yet is found by reading the journal; a slice that is being built when the program
-//! ends is begun anew at the next start. When a slice cannot be written, building waits and tries again.
+//! None holds up anybody. What is not indexed yet is found by reading the journal; a slice that is being built when the program
+//! ends is begun anew at the next start. When a slice cannot be written, building waits and tries again. Where cores are short, the
+//! threads give way to all others.
 
 mod follow;
+mod shares;
 mod tend;
 
 use super::durable::Durable;
@@ -12,6 +14,7 @@ use crate::index::Index;
 use crate::journal::Reader;
 use crate::metrics::Metrics;
 use follow::Follow;
+use shares::Shares;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +22,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tend::Tend;
 
+/// So many threads build slices, where there are as many cores. Each takes the memory of one slice.
+const BUILDERS: usize = 2;
 /// How long a thread waits that has nothing to do.
 const IDLE: Duration = Duration::from_millis(50);
 /// The threads are waited for so long when they are to end.
 const END: Duration = Duration::from_secs(1);
+/// The threads' niceness: about a tenth of a core's time is theirs for sure.
+const NICE: i32 = 10;
 /// What cannot be done is tried again after so long at first, and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -63,9 +70,16 @@ impl Indexing {
     pub fn start(with: With) -> io::Result<Indexing> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut all = Indexing { stop: stop.clone(), threads: Vec::new() };
-        let thread = |name: &str, f: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(f);
-        let (follow, tend) = (Follow::new(with.clone(), stop.clone()), Tend::new(with, stop));
-        all.threads.push(thread("vigild-index", Box::new(move || follow.run()))?);
+        let thread = |name: &str, f: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(|| {
+                give_way();
+                f()
+            })
+        };
+        for follow in builders(&with, &stop) {
+            all.threads.push(thread("vigild-index", Box::new(move || follow.run()))?);
+        }
+        let tend = Tend::new(with, stop);
         all.threads.push(thread("vigild-merge", Box::new(move || tend.run()))?);
         Ok(all)
     }
@@ -93,12 +107,33 @@ impl Drop for Indexing {
     }
 }
 
+/// What builds slices, each of them for a thread of its own.
+fn builders(with: &With, stop: &Arc<AtomicBool>) -> Vec<Follow> {
+    let shares = Arc::new(Shares::default());
+    let n = std::thread::available_parallelism().map_or(1, usize::from).min(BUILDERS);
+    (0..n).map(|who| Follow::new(who, shares.clone(), with.clone(), stop.clone())).collect()
+}
+
 /// Builds what is missing of the index of a journal that nobody writes, and merges it; `tell` is told now and then how many entries
 /// are left.
 pub fn catch_up(with: With, tell: &mut dyn FnMut(u64)) -> io::Result<()> {
     with.durable.set(with.reader.last());
     with.durable.end();
-    Follow::new(with.clone(), Arc::default()).catch_up(tell)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut all = builders(&with, &stop).into_iter();
+    let first = all.next();
+    std::thread::scope(|s| {
+        let others: Vec<_> = all.map(|mut f| s.spawn(move || f.catch_up(&mut |_| {}))).collect();
+        let mut done = first.map_or(Ok(()), |mut f| f.catch_up(tell));
+        if done.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        for o in others {
+            let other = o.join().unwrap_or_else(|_| Err(io::Error::other("a thread that builds the index has failed")));
+            done = done.and(other);
+        }
+        done
+    })?;
     Tend::new(with, Arc::default()).catch_up()
 }
 
@@ -132,6 +167,14 @@ impl Trouble {
         while !stop.load(Ordering::Relaxed) && begin.elapsed() < self.wait {
             std::thread::park_timeout(self.wait.saturating_sub(begin.elapsed()).min(Duration::from_secs(1)));
         }
+    }
+}
+
+/// Makes this thread give way to others.
+fn give_way() {
+    // On Linux a thread has a niceness of its own, and nobody in particular means the thread that asks.
+    if let Err(e) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(error = %e, "the index's threads run with the priority of all others");
     }
 }
 

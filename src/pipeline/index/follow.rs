@@ -1,5 +1,6 @@
-//! The thread that builds slices: at the journal's end as it grows, and where one is missing.
+//! The threads that build slices: at the journal's end as it grows, and where one is missing.
 
+use super::shares::{At, Shares, Taken};
 use super::{IDLE, Trouble, With, free};
 use crate::clock;
 use crate::event::Timestamp;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// A slice is published with so many documents,
 const DOCS: u32 = 250_000;
-/// or when the first of its documents has waited so long and there are not so few of them,
+/// or at the journal's end when the first of its documents has waited so long and there are not so few of them,
 const WAIT: Duration = Duration::from_secs(5);
 const FEW: u32 = 20_000;
 /// or when it has waited so long.
@@ -43,10 +44,15 @@ struct Run {
     until: Option<u64>,
     builder: Option<Builder>,
     since: Instant,
+    /// The arrival of the last record that is in a slice or on its way there.
+    arrival: Option<Timestamp>,
 }
 
 /// See the module.
 pub(super) struct Follow {
+    /// Which of the threads; the first also shows how far behind they are.
+    who: usize,
+    shares: Arc<Shares>,
     with: With,
     stop: Arc<AtomicBool>,
     common: Common,
@@ -57,13 +63,13 @@ pub(super) struct Follow {
     looked: Instant,
     shown: Instant,
     trouble: Trouble,
-    /// The arrival of the last record that is in a slice or on its way there.
-    arrival: Option<Timestamp>,
 }
 
 impl Follow {
-    pub fn new(with: With, stop: Arc<AtomicBool>) -> Follow {
+    pub fn new(who: usize, shares: Arc<Shares>, with: With, stop: Arc<AtomicBool>) -> Follow {
         Follow {
+            who,
+            shares,
             with,
             stop,
             common: Common::default(),
@@ -73,7 +79,6 @@ impl Follow {
             looked: clock::monotonic(),
             shown: clock::monotonic(),
             trouble: Trouble::new(),
-            arrival: None,
         }
     }
 
@@ -81,7 +86,7 @@ impl Follow {
         while !self.ends() {
             match self.turn() {
                 Ok(true) => {}
-                Ok(false) => std::thread::park_timeout(IDLE),
+                Ok(false) => std::thread::park_timeout(if self.run.is_some() { IDLE } else { SHOW }),
                 Err(_) if self.ends() => break,
                 Err(e) => {
                     self.abandon();
@@ -89,7 +94,9 @@ impl Follow {
                     self.trouble.wait(&self.stop);
                 }
             }
-            self.show();
+            if self.who == 0 {
+                self.show();
+            }
         }
         self.abandon();
     }
@@ -116,6 +123,7 @@ impl Follow {
             // What is left over is removed at the next start at the latest.
             let _ = b.drop_it();
         }
+        self.shares.leave(self.who);
     }
 
     /// Shows how far behind it is, now and then.
@@ -128,9 +136,10 @@ impl Follow {
         let missing = self.missing(self.with.durable.get());
         let all: u64 = missing.iter().map(|r| r.end() - r.start() + 1).sum();
         // What has been read is in memory.
-        let behind = all.saturating_sub(self.run.as_ref().map_or(0, |r| r.entries.lsn() - r.first));
+        let (read, arrival) = self.shares.read();
+        let behind = all.saturating_sub(read);
         m.lag_entries.set(i64::try_from(behind).unwrap_or(i64::MAX));
-        let age = self.arrival.filter(|_| behind > 0).map_or(0, |t| clock::now().0.saturating_sub(t.0).max(0));
+        let age = arrival.filter(|_| behind > 0).map_or(0, |t| clock::now().0.saturating_sub(t.0).max(0));
         m.lag_seconds.set(age as f64 / 1e9);
     }
 
@@ -139,6 +148,10 @@ impl Follow {
         let end = self.with.durable.get();
         if self.run.is_none() && !self.choose(end)? {
             return Ok(false);
+        }
+        if let Some(run) = &mut self.run {
+            let docs = run.builder.as_ref().map_or(0, Builder::docs);
+            run.until = self.shares.go_on(self.who, At { first: run.first, next: run.entries.lsn(), docs, arrival: run.arrival });
         }
         for _ in 0..TURN {
             let Some(run) = &mut self.run else { return Ok(true) };
@@ -156,20 +169,41 @@ impl Follow {
         Ok(true)
     }
 
-    /// Chooses what to build next: in turn the journal's end and the oldest stretch that is missing before it.
+    /// Chooses what to build next: in turn the journal's end and the oldest stretch that is missing before it, or a part of what
+    /// another thread has.
     fn choose(&mut self, end: u64) -> io::Result<bool> {
-        let missing = self.missing(end);
-        let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(false) };
+        let mut at_end = self.was_end;
+        let ended = self.with.durable.has_ended();
+        let taken = self.shares.take(
+            self.who,
+            end,
+            (DOCS, TURN as u64),
+            || self.missing(end),
+            |free| {
+                let (first, last) = (free.first()?, free.last()?);
+                let whole = *last.end() == end;
+                let range = if whole && (free.len() == 1 || !at_end) { last } else { first };
+                at_end = range == last && whole;
+                let goes_on = free.len() == 1 && whole && !ended;
+                Some((*range.start(), Some(*range.end()).filter(|_| !goes_on)))
+            },
+        );
+        self.was_end = at_end;
+        let Some(Taken { first, until, unread }) = taken else { return Ok(false) };
         if free(&self.with.index)? < self.with.options.min_free {
             return Err(io::Error::other("there is too little room on the disk"));
         }
-        let whole = *last.end() == end;
-        let range = if whole && (missing.len() == 1 || !self.was_end) { last } else { first };
-        self.was_end = range == last && whole;
-        let goes_on = missing.len() == 1 && whole && !self.with.durable.has_ended();
-        let until = Some(*range.end()).filter(|_| !goes_on);
-        let entries = self.with.reader.entries(*range.start());
-        self.run = Some(Run { entries, first: *range.start(), until, builder: None, since: clock::monotonic() });
+        // What is loaded in between is in force here, and nobody else may have come to it yet.
+        for e in unread.into_iter().flat_map(|from| self.with.reader.entries(from)) {
+            match e {
+                Ok(e) if e.lsn >= first => break,
+                Ok(Entry { lsn, what: What::Load { hash, .. }, .. }) => self.with.past.note(lsn, hash),
+                Err(d) if d.first_lsn >= first => break,
+                _ => {}
+            }
+        }
+        let entries = self.with.reader.entries(first);
+        self.run = Some(Run { entries, first, until, builder: None, since: clock::monotonic(), arrival: None });
         Ok(true)
     }
 
@@ -183,17 +217,19 @@ impl Follow {
         if let Some(until) = run.until {
             self.publish(until)?;
             self.run = None;
+            self.shares.leave(self.who);
             return Ok(true);
         }
         // With nothing else to do: is something missing elsewhere?
         if self.looked.elapsed() >= LOOK {
             self.looked = clock::monotonic();
             let (next, first, built) = (run.entries.lsn(), run.first, run.builder.is_some());
-            if self.missing(end).iter().any(|r| *r.start() < first) {
+            if self.shares.free(|| self.missing(end)).iter().any(|r| *r.start() < first) {
                 if built {
                     self.publish(next - 1)?;
                 }
                 self.run = None;
+                self.shares.leave(self.who);
                 return Ok(true);
             }
         }
@@ -209,7 +245,8 @@ impl Follow {
             None => next - run.first >= ENTRIES,
             Some(b) => {
                 let age = run.since.elapsed();
-                b.docs() >= DOCS || b.memory() >= MEMORY || age >= LONG || age >= WAIT && b.docs() >= FEW || next - run.first >= ENTRIES
+                let waited = age >= LONG || age >= WAIT && b.docs() >= FEW && run.until.is_none();
+                b.docs() >= DOCS || b.memory() >= MEMORY || waited || next - run.first >= ENTRIES
             }
         };
         if due {
@@ -283,7 +320,7 @@ impl Follow {
         }
         let (Some(run), Some(reading)) = (&mut self.run, &mut self.reading) else { return Ok(()) };
         let Some(builder) = &mut run.builder else { return Ok(()) };
-        self.arrival = Some(r.received);
+        run.arrival = Some(r.received);
         let head = Head { source: &r.source, format: r.format.as_deref(), received: r.received, near: r.near };
         for (n, &one) in r.batch.records.iter().enumerate() {
             let (event, time) = reading.eye.event(&head, &r.batch, one);
