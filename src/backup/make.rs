@@ -1,11 +1,11 @@
 //! Making a backup.
 
-use super::copy::{self, GoOn, Sum};
+use super::copy::{self, Sum};
 use super::manifest::{FILE, Manifest, VERSION};
 use super::{BackupError, FOLDERS, STORE, at};
 use crate::event::Timestamp;
 use crate::journal::Reader;
-use crate::store::Store;
+use crate::store::{GoOn, Store};
 use rustix::fs::statvfs;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
