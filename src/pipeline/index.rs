@@ -5,6 +5,8 @@
 
 mod follow;
 mod tend;
+#[cfg(test)]
+mod tests;
 
 use super::durable::Durable;
 use super::past::Past;
