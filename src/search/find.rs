@@ -144,7 +144,7 @@ const LOOK: u64 = 64;
 pub fn find(ground: &Ground<'_>, query: &Query, range: &Range, fields: &[Field], bounds: &Bounds) -> Found {
     let found = Found { tallies: fields.iter().map(|_| Tally::default()).collect(), ..Found::default() };
     let end = clock::monotonic() + bounds.time;
-    let readings = Readings::new(query, fields, false, ground.past);
+    let readings = Readings::new(query, fields, ground.past);
     let mut search = Search { ground, query, range, fields, bounds, end, readings, first_seq: ground.reader.size().first_seq, found };
     search.run();
     search.found
