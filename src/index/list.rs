@@ -276,6 +276,13 @@ impl Index {
         }
     }
 
+    /// Compares the files of a slice that is open; `true` if they differ, and it was let go of.
+    pub(super) fn doubt(&self, slice: &Slice) -> bool {
+        let held = self.state().held.iter().find(|h| h.dir == slice.dir()).cloned();
+        let why = held.and_then(|h| h.manifest.verify(&h.dir).err().map(|e| (h, e)));
+        why.is_some_and(|(h, e)| self.give_up(&h, &e).is_some())
+    }
+
     /// Lets go of a slice that cannot be used; its name, unless it has gone meanwhile.
     fn give_up(&self, h: &Arc<Held>, why: &SliceError) -> Option<String> {
         {

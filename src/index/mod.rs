@@ -10,6 +10,7 @@
 //! which it may ([`Answer`]); the difference is for the evaluator.
 
 mod answer;
+mod ask;
 mod build;
 mod common;
 mod doc;

@@ -215,6 +215,42 @@ fn what_is_put_aside_may_be_anything() {
 }
 
 #[test]
+fn a_slice_that_does_not_answer_is_compared_anew_and_whose_own_error_it_is_is_not() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let all = index.slices();
+    let own = |e: &std::io::Error| e.kind() == std::io::ErrorKind::TimedOut;
+    let ask = |n: usize, how: &str| match how {
+        "panics" => index.ask(&all[n], own, || if all[n].docs() > 0 { panic!("as Tantivy does") } else { Ok(()) }),
+        "ends" => index.ask(&all[n], own, || Err(std::io::ErrorKind::TimedOut.into())),
+        _ => index.ask(&all[n], own, || Err(std::io::Error::other("it cannot be read"))),
+    };
+    let said = |r: std::io::Result<()>| r.expect_err("it has failed").to_string();
+    assert_eq!(index.ask(&all[0], own, || Ok(7)).expect("an answer"), 7);
+    assert!(said(ask(0, "panics")).contains("does not answer") && said(ask(0, "fails")).contains("cannot be read"));
+    assert_eq!((index.slices().len(), index.damaged()), (3, 0), "its files are what they were");
+    for n in [0, 1] {
+        let file = files(all[n].dir().parent().expect("a folder")).into_iter().find(|f| f.starts_with(all[n].dir()) && f.ends_with("sets.bin"));
+        let file = file.expect("sets");
+        let mut bytes = fs::read(&file).expect("read");
+        bytes[0] ^= 1;
+        fs::write(&file, bytes).expect("written");
+    }
+    said(ask(0, "ends"));
+    assert_eq!(index.slices().len(), 3, "who ends his question says nothing of the slice");
+    for (n, how) in [(0, "panics"), (1, "fails")] {
+        let why = said(ask(n, how));
+        assert!(why.starts_with("a slice is damaged: "), "{how}: {why}");
+        // Others may have it, and ask it again.
+        said(ask(n, how));
+        assert_eq!((index.slices().len(), index.damaged()), (2 - n, 1 + n as u64), "{how}");
+    }
+    assert!(index.said().iter().all(|s| s.fate == Fate::Aside));
+    assert_eq!(index.missing(1..=120), [1..=80]);
+}
+
+#[test]
 fn a_view_leaves_nothing_out() {
     let t = tempfile::tempdir().expect("a folder");
     three(t.path());
