@@ -1,4 +1,5 @@
-//! What is wrong with a file that somebody wrote: diagnostics with a stable code, drawn as rustc draws them.
+//! What is wrong, for people: diagnostics of a file that somebody wrote, with a stable code, drawn as rustc draws them; and any error with
+//! what caused it.
 
 use std::ops::Range;
 
@@ -28,6 +29,17 @@ pub struct Diagnostic {
     pub label: String,
     /// The way out, or the name that was meant.
     pub help: Option<String>,
+}
+
+/// An error and what caused it, in one line.
+pub fn causes(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        text = format!("{text}: {c}");
+        cause = c.source();
+    }
+    text
 }
 
 /// Draws diagnostics as rustc does, one after the other. `sources` are the files by name; a diagnostic of a file that is

@@ -28,6 +28,7 @@ pub mod snapshot;
 pub mod spine;
 pub mod states;
 pub mod tell;
+pub mod whole;
 
 use crate::event::{Batch, Record, Span, Timestamp};
 use crate::journal::Mark;

@@ -3,7 +3,7 @@
 use super::search::Gone;
 use super::{App, problem};
 use crate::backup::{self, BackupError, Ground, Options};
-use crate::{cli, clock};
+use crate::{clock, diag};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -90,7 +90,7 @@ fn run(app: &App, asked: &Asked, stop: &AtomicBool) -> Response {
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };
             app.metrics.backup("failed");
-            let why = cli::causes(&e);
+            let why = diag::causes(&e);
             tracing::error!(to = %asked.to.display(), why, "no backup is made");
             problem(status, why)
         }

@@ -85,10 +85,10 @@ impl<'a> Candidates<'a> {
         for piece in pieces {
             let (mut may, mut end) = (RoaringBitmap::new(), 0);
             if let Piece::Slice(s) = &piece {
-                match self.sets(s, &asked, rules) {
+                match self.ground.index.ask(s, Limit::ends, || self.sets(s, &asked, rules)) {
                     Ok(docs) => (may, end) = (docs, s.docs()),
                     Err(e) if Limit::ends(&e) => return Err(e),
-                    Err(e) => self.miss_docs(s, 0, &e),
+                    Err(e) => self.miss_from(s, s.manifest().seqs.0, &e),
                 }
             }
             self.stretches.push(Stretch { piece, may, end });
@@ -139,16 +139,33 @@ impl<'a> Candidates<'a> {
     }
 
     fn slice(&mut self, piece: u32, s: &Arc<Slice>, docs: (&RoaringBitmap, &mut u32), kept: &mut Kept, on: On<'_>) -> io::Result<()> {
+        let (index, (may, end)) = (self.ground.index, docs);
+        let mut at = (0, s.manifest().seqs.0);
+        match index.ask(s, Limit::ends, || self.docs(piece, s, (may, *end), &mut at, kept, on)) {
+            Err(e) if !Limit::ends(&e) => {
+                // So that no other pass takes what this one has not.
+                *end = at.0;
+                self.miss_from(s, at.1, &e);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Goes through the documents of a slice up to one; `at` is the one that it is at, and the least number that it can have.
+    fn docs(&mut self, piece: u32, s: &Slice, docs: (&RoaringBitmap, u32), at: &mut (u32, u64), kept: &mut Kept, on: On<'_>) -> io::Result<()> {
         let mut streams: HashMap<u64, u32> = HashMap::new();
         let (may, end) = docs;
-        let mut may = may.iter().peekable();
+        let (mut may, mut next) = (may.iter().peekable(), at.1);
         let (first_seq, first) = (self.ground.reader.size().first_seq, kept.last.is_none());
-        for doc in 0..*end {
+        for doc in 0..end {
+            *at = (doc, next);
             if doc.is_multiple_of(LOOK) {
                 self.going(on, first)?;
             }
             let is = may.next_if_eq(&doc).is_some();
             let (t, seq) = (s.time(doc), s.seq(doc));
+            (at.1, next) = (seq, seq.saturating_add(1));
             self.passed += u64::from(first);
             if !self.range.holds(t) || seq < first_seq || seq > self.range.last_seq {
                 continue;
@@ -156,15 +173,7 @@ impl<'a> Candidates<'a> {
             let of = s.stream(doc);
             let stream = match streams.get(&of) {
                 Some(id) => *id,
-                None => match s.stream_name(of) {
-                    Ok(name) => *streams.entry(of).or_insert(self.order.stream(&name)),
-                    Err(e) => {
-                        // So that no other pass takes what this one has not.
-                        *end = doc;
-                        self.miss_docs(s, doc, &e);
-                        return Ok(());
-                    }
-                },
+                None => *streams.entry(of).or_insert(self.order.stream(&s.stream_name(of)?)),
             };
             self.events += u64::from(first);
             let place = self.order.place(stream, t, seq);
@@ -226,8 +235,8 @@ impl<'a> Candidates<'a> {
         let found = match of {
             Source::Doc { piece, doc } => match self.stretches.get(piece as usize).map(|s| &s.piece) {
                 Some(Piece::Slice(s)) => {
-                    let at = s.address(doc);
-                    self.ground.reader.entry(at).map(|e| Some((e?, at.record)))
+                    let at = self.ground.index.ask(s, |_| false, || Ok(s.address(doc)));
+                    at.and_then(|at| self.ground.reader.entry(at).map(|e| Some((e?, at.record))))
                 }
                 _ => Ok(None),
             },
@@ -246,11 +255,10 @@ impl<'a> Candidates<'a> {
         None
     }
 
-    /// The documents of a slice from this one on.
-    fn miss_docs(&mut self, s: &Slice, from: u32, e: &io::Error) {
-        let (first, next) = s.manifest().seqs;
-        let first = if from == 0 { first } else { s.seq(from) };
-        self.miss(first.max(self.ground.reader.size().first_seq), next.saturating_sub(1), format!("the index cannot be read: {e}"));
+    /// The records of a slice from this number on.
+    fn miss_from(&mut self, s: &Slice, first: u64, e: &io::Error) {
+        let last = s.manifest().seqs.1.saturating_sub(1);
+        self.miss(first.max(self.ground.reader.size().first_seq), last, format!("the index cannot be read: {e}"));
     }
 
     fn miss(&mut self, first: u64, last: u64, why: String) {

@@ -1,5 +1,6 @@
 //! Files copied into a new place, hashed on the way and durable at the end.
 
+use crate::store::GoOn;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,8 +8,6 @@ use std::path::Path;
 
 /// Length, and checksum in hexadecimal.
 pub(super) type Sum = (u64, String);
-/// Asked now and then whether to go on; its error ends it.
-pub(super) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// So many bytes are copied between two looks.
 const PIECE: usize = 1 << 20;

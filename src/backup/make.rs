@@ -1,11 +1,12 @@
 //! Making a backup.
 
-use super::copy::{self, GoOn, Sum};
+use super::copy::{self, Sum};
 use super::manifest::{FILE, Manifest, VERSION};
 use super::{BackupError, FOLDERS, STORE, at};
 use crate::event::Timestamp;
+use crate::index::is_slice;
 use crate::journal::Reader;
-use crate::store::Store;
+use crate::store::{GoOn, Store};
 use rustix::fs::statvfs;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -201,8 +202,8 @@ impl<'a> Making<'a> {
     /// Slices do not change. One that has become part of another meanwhile is left out: it is built again.
     fn index(&mut self) -> Result<(), BackupError> {
         let names = self.names("index")?;
-        let is_slice = |n: &String| n.len() == 41 && n.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        for slice in names.iter().filter(|n| is_slice(n)) {
+        let root = self.ground.data.join("index");
+        for slice in names.iter().filter(|n| is_slice(n) && root.join(n).is_dir()) {
             let folder = format!("index/{slice}");
             let dir = self.to.join(&folder);
             copy::folder(&dir).map_err(at(&dir))?;

@@ -1,9 +1,10 @@
 //! `vigild backup` and `vigild restore`: a copy of the data directory, by the running daemon or of a stopped one, and back.
 
 use super::ask::Target;
-use super::{Failure, causes, journal, print, safe};
+use super::{Failure, journal, print, safe};
 use crate::backup::{self, BackupError, Ground, Manifest, Options};
 use crate::clock;
+use crate::diag::causes;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -1,8 +1,9 @@
 //! `vigild index`: whether the index is what was written, and building it again. Of a running daemon by its API, else directly.
 
 use super::ask::Target;
-use super::{Failure, causes, print, safe};
+use super::{Failure, print, safe};
 use crate::config::{self, Config};
+use crate::diag::causes;
 use crate::disk::Real;
 use crate::index::{Index, Verified};
 use crate::journal::Journal;

@@ -73,7 +73,7 @@ pub fn open(data: &Path) -> Result<Option<Journal>, Failure> {
     let (journal, opened) = match Journal::open(Arc::new(Real), &dir, options, || 0) {
         Ok(opened) => opened,
         Err(JournalError::InUse(_)) => return Ok(None),
-        Err(e) => return Err(Failure::File(super::causes(&e))),
+        Err(e) => return Err(Failure::File(crate::diag::causes(&e))),
     };
     for r in &opened.repairs {
         eprintln!("vigild: repaired: {r}");

@@ -86,17 +86,6 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// An error and what caused it, in one line.
-pub fn causes(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(c) = cause {
-        text = format!("{text}: {c}");
-        cause = c.source();
-    }
-    text
-}
-
 /// Text from outside without anything that a terminal acts on.
 pub fn safe(s: &str) -> String {
     s.chars()

@@ -46,7 +46,7 @@ impl Args {
 
 impl From<daemon::RunError> for Failure {
     fn from(e: daemon::RunError) -> Failure {
-        Failure::File(super::causes(&e))
+        Failure::File(crate::diag::causes(&e))
     }
 }
 
@@ -56,7 +56,7 @@ impl From<daemon::RunError> for Failure {
 pub fn run(args: Args) -> Result<(), Failure> {
     logging();
     // Before any thread: the environment says which sockets are there.
-    let sockets = crate::service::inherited().map_err(|e| Failure::File(super::causes(&e)))?;
+    let sockets = crate::service::inherited().map_err(|e| Failure::File(crate::diag::causes(&e)))?;
     let first = tell(configure(&args).map_err(|f| if let Failure::File(why) = f { Failure::Wrong(why) } else { f })?)?;
     let data = args
         .data

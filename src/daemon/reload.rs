@@ -75,7 +75,7 @@ impl Running {
             match self.inputs.open(s, source.clone(), &intake.limits) {
                 Ok(()) => self.all.write().unwrap_or_else(PoisonError::into_inner).push(source),
                 Err(e) => {
-                    wrong.push(crate::cli::causes(&e));
+                    wrong.push(crate::diag::causes(&e));
                     closed.push(s.name.clone());
                 }
             }

@@ -226,8 +226,7 @@ pub(super) fn publish(root: &Path, folder: &Folder, mut m: Manifest) -> io::Resu
     let bytes = m.seal(folder.sums())?;
     folder.put(manifest::FILE, &bytes)?;
     folder.settle()?;
-    let path = root.join(folder::name(&(m.first..=m.last)));
-    folder::rename(folder.path(), &path)?;
+    let path = folder::publish(folder.path(), root, &(m.first..=m.last))?;
     folder::sync(root)?;
     Slice::of(&path, m)
 }

@@ -21,17 +21,29 @@ pub(super) const BUILDING: &str = "building-";
 /// What Tantivy writes is handed on in pieces of this size.
 const BUFFER: usize = 128 << 10;
 
+/// A slice is published under so many names at most, see [`publish`].
+const PLACES: u32 = 16;
+
 /// The name of the folder of a slice.
 pub(super) fn name(lsns: &RangeInclusive<u64>) -> String {
     format!("{:020}-{:020}", lsns.start(), lsns.end())
 }
 
-/// The entries that a slice of this name covers.
+/// The entries that a slice of this name covers; of several for the same entries all but one have a number behind it.
 pub(super) fn lsns(name: &str) -> Option<RangeInclusive<u64>> {
     let (first, last) = name.split_once('-')?;
+    let last = match last.split_once('.') {
+        Some((last, n)) => n.parse().ok().filter(|n| (1..PLACES).contains(n)).map(|_| last)?,
+        None => last,
+    };
     let number = |s: &str| if s.len() == 20 && s.bytes().all(|b| b.is_ascii_digit()) { s.parse::<u64>().ok() } else { None };
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some(first..=last)
+}
+
+/// Whether a folder of this name is a slice's.
+pub fn is_slice(name: &str) -> bool {
+    lsns(name).is_some()
 }
 
 /// Length and hash of a file.
@@ -79,9 +91,28 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     crash::around("index_rename", || fs::rename(from, to))
 }
 
-/// Removes a folder and what is in it, if it is there.
+/// Gives the folder of a slice its name; where it is. What has the name already and cannot be replaced is nothing of ours, or could not
+/// be moved away: then it gets a number behind it, so that whatever lies there does not keep a slice from being published.
+pub(super) fn publish(from: &Path, root: &Path, lsns: &RangeInclusive<u64>) -> io::Result<PathBuf> {
+    let name = name(lsns);
+    let mut taken = io::ErrorKind::AlreadyExists.into();
+    for n in 0..PLACES {
+        let to = root.join(if n == 0 { name.clone() } else { format!("{name}.{n}") });
+        match rename(from, &to) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => taken = e,
+            done => return done.map(|()| to),
+        }
+    }
+    Err(taken)
+}
+
+/// Removes a folder and what is in it, or a file of its name, if it is there.
 pub(super) fn remove(dir: &Path) -> io::Result<()> {
-    match crash::around("index_remove", || fs::remove_dir_all(dir)) {
+    let removed = crash::around("index_remove", || match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => fs::remove_file(dir),
+        done => done,
+    });
+    match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }

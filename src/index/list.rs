@@ -2,8 +2,8 @@
 
 use super::folder::{self, BUILDING};
 use super::manifest::{Manifest, SliceError};
+use super::said::{Fate, Said};
 use super::slice::Slice;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
@@ -18,23 +18,6 @@ const FLOOR: &str = "floor";
 const KEPT: usize = 16;
 /// So many messages wait to be fetched; of more, the oldest go.
 const MESSAGES: usize = 64;
-
-/// What became of a slice that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its folder's name.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: String,
-    /// Whether it is left where it is, since a later version can read it.
-    pub later: bool,
-}
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.why)
-    }
-}
 
 /// What can be found where, see [`Index::view`].
 pub struct View {
@@ -113,7 +96,7 @@ impl Index {
                 Ok(manifest) => found.push(Arc::new(Held { dir, manifest, slice: OnceLock::new() })),
                 Err(SliceError::Later(v)) => {
                     index.state().later.push(lsns);
-                    index.say(&name, &SliceError::Later(v), true);
+                    index.say(&name, SliceError::Later(v).to_string(), Fate::Later);
                 }
                 Err(e) => index.put_aside(&dir, &e),
             }
@@ -293,6 +276,13 @@ impl Index {
         }
     }
 
+    /// Compares the files of a slice that is open; `true` if they differ, and it was let go of.
+    pub(super) fn doubt(&self, slice: &Slice) -> bool {
+        let held = self.state().held.iter().find(|h| h.dir == slice.dir()).cloned();
+        let why = held.and_then(|h| h.manifest.verify(&h.dir).err().map(|e| (h, e)));
+        why.is_some_and(|(h, e)| self.give_up(&h, &e).is_some())
+    }
+
     /// Lets go of a slice that cannot be used; its name, unless it has gone meanwhile.
     fn give_up(&self, h: &Arc<Held>, why: &SliceError) -> Option<String> {
         {
@@ -305,7 +295,7 @@ impl Index {
             }
         }
         self.put_aside(&h.dir, why);
-        Some(folder::name(&(h.manifest.first..=h.manifest.last)))
+        h.dir.file_name().and_then(|n| n.to_str()).map(str::to_owned)
     }
 
     /// What has been said of slices since the last call.
@@ -318,29 +308,29 @@ impl Index {
         self.state().damaged
     }
 
-    fn say(&self, name: &str, why: &SliceError, later: bool) {
+    fn say(&self, name: &str, why: String, fate: Fate) {
         let mut state = self.state();
-        state.damaged += !later as u64;
+        state.damaged += u64::from(fate != Fate::Later);
         if state.said.len() == MESSAGES {
             state.said.remove(0);
         }
-        state.said.push(Said { name: name.to_owned(), why: why.to_string(), later });
+        state.said.push(Said { name: name.to_owned(), why, fate });
     }
 
     /// Moves a slice that cannot be used out of the way, if anything may be changed. What cannot be moved stays, and is not used.
     fn put_aside(&self, dir: &Path, why: &SliceError) {
         let Some(name) = dir.file_name().and_then(|n| n.to_str()) else { return };
-        self.say(name, why, false);
         if self.only_read {
-            return;
+            return self.say(name, why.to_string(), Fate::Untouched);
         }
         let moved = match why {
             // There is nothing wrong with it that anybody would look for.
             SliceError::Earlier(_) => folder::remove(dir),
             _ => self.keep_damaged(dir, name),
         };
-        if let Err(e) = moved {
-            self.say(name, &SliceError::Io(e), false);
+        match moved {
+            Ok(()) => self.say(name, why.to_string(), Fate::Aside),
+            Err(e) => self.say(name, format!("{why}, and it cannot be moved away ({e})"), Fate::Stays),
         }
     }
 
@@ -355,7 +345,8 @@ impl Index {
         }
         let mut to = aside.join(name);
         for n in 1.. {
-            if !to.exists() {
+            // A link that leads nowhere has the name, too.
+            if to.symlink_metadata().is_err() {
                 break;
             }
             to = aside.join(format!("{name}.{n}"));

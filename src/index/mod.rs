@@ -10,6 +10,7 @@
 //! which it may ([`Answer`]); the difference is for the evaluator.
 
 mod answer;
+mod ask;
 mod build;
 mod common;
 mod folder;
@@ -20,6 +21,7 @@ mod merge;
 mod numbers;
 mod postings;
 mod rare;
+mod said;
 mod schema;
 mod segment;
 mod sets;
@@ -32,9 +34,11 @@ mod tests;
 pub use answer::Answer;
 pub use build::{Builder, From, MAX_VALUES, MAX_WORD, MAX_WORDS, MEMORY, Record};
 pub use common::Common;
-pub use list::{Index, Said, Verified, View};
+pub use folder::is_slice;
+pub use list::{Index, Verified, View};
 pub use manifest::{Manifest, SliceError, VERSION};
 pub use merge::{FACTOR, MATURE, merge, pick};
+pub use said::{Fate, Said};
 pub use schema::Plan;
 pub use slice::Slice;
 pub use term::MAX_TEXT;

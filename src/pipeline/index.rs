@@ -7,6 +7,8 @@
 mod follow;
 mod shares;
 mod tend;
+#[cfg(test)]
+mod tests;
 
 use super::durable::Durable;
 use super::past::Past;

@@ -2,6 +2,7 @@
 
 use super::bundle::{Bundle, Loaded, SourceSetting};
 use super::snapshot::Snapshots;
+use super::whole::Kept;
 use crate::engine::stream::AHEAD;
 use crate::event::{Arena, Batch, Event, Layout, Out, Record, Slot, Timestamp, Value, field};
 use crate::index::Manifest;
@@ -21,6 +22,7 @@ const MAX: usize = 10_000;
 pub struct Past {
     snapshots: Snapshots,
     state: Mutex<State>,
+    whole: Kept,
 }
 
 struct State {
@@ -41,7 +43,7 @@ impl Past {
             changes.extend(snapshots.load_of(lsn).ok().flatten().map(|h| (lsn, h)));
         }
         changes.extend(slices.iter().flat_map(Manifest::bundles));
-        Past { snapshots, state: Mutex::new(State { changes, read: Vec::new(), current }) }
+        Past { snapshots, state: Mutex::new(State { changes, read: Vec::new(), current }), whole: Kept::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,6 +89,11 @@ impl Past {
             Some(h) => self.loaded(&h),
             None => self.state().current.clone(),
         }
+    }
+
+    /// What reads records as whole events, kept for whoever comes next.
+    pub fn whole(&self) -> &Kept {
+        &self.whole
     }
 
     /// The bundle of now as it is kept, if it can be read.
@@ -149,12 +156,6 @@ pub struct Eye {
 }
 
 impl Eye {
-    /// A layout for all that is known under a bundle.
-    pub fn full(loaded: Arc<Loaded>) -> Eye {
-        let layout = Arc::new(Layout::full(&loaded.rules.schema));
-        Eye::new(loaded, layout)
-    }
-
     /// The layout is one of the bundle's schema, and has what enrichment derives its fields from.
     pub fn new(loaded: Arc<Loaded>, layout: Arc<Layout>) -> Eye {
         let parsers = Parsers::new(&loaded.rules.schema, &layout, &loaded.formats);
@@ -169,20 +170,26 @@ impl Eye {
     /// The event of a record as the engine sees it, and its time: the arrival's where the record has none, or one that is more than
     /// [`AHEAD`] ahead of it. What the engine alone knows (late or not, its number) is missing.
     pub fn event<'a>(&'a mut self, head: &Head<'_>, batch: &'a Batch, record: Record) -> (Event<'a>, Timestamp) {
-        let setting: &SourceSetting = self.loaded.source(head.source);
-        let format = head.format.and_then(|f| Format::named(f, &self.loaded.formats));
-        let ctx = Context { zone: &setting.zone, near: head.near, named: format.is_some(), estate: &setting.estate };
         self.arena.clear();
         let mut out = Out::new(&batch.bytes, &mut self.arena, &mut self.slots, &self.layout, None);
-        self.parsers.event(&ctx, format, batch.record(record), record.truncated, &mut out);
-        let said = if let Value::Time(t) = out.get(field::TIMESTAMP) { t } else { head.received };
-        let ahead = said > head.received.plus(AHEAD);
-        let time = if ahead { head.received } else { said };
-        out.time(field::TIMESTAMP, time);
-        out.time(field::EVENT_INGESTED, head.received);
-        if ahead {
-            out.bool(field::EVENT_AHEAD, true);
-        }
+        let time = read(&self.loaded, &mut self.parsers, head, (batch, record), &mut out);
         (Event::new(&batch.bytes, &self.arena, &self.slots, &self.layout), time)
     }
+}
+
+/// Reads a record as its bundle says, with parsers for its formats and for the layout of `out`; its time, as [`Eye::event`] has it.
+pub fn read(loaded: &Loaded, parsers: &mut Parsers, head: &Head<'_>, (batch, record): (&Batch, Record), out: &mut Out<'_>) -> Timestamp {
+    let setting: &SourceSetting = loaded.source(head.source);
+    let format = head.format.and_then(|f| Format::named(f, &loaded.formats));
+    let ctx = Context { zone: &setting.zone, near: head.near, named: format.is_some(), estate: &setting.estate };
+    parsers.event(&ctx, format, batch.record(record), record.truncated, out);
+    let said = if let Value::Time(t) = out.get(field::TIMESTAMP) { t } else { head.received };
+    let ahead = said > head.received.plus(AHEAD);
+    let time = if ahead { head.received } else { said };
+    out.time(field::TIMESTAMP, time);
+    out.time(field::EVENT_INGESTED, head.received);
+    if ahead {
+        out.bool(field::EVENT_AHEAD, true);
+    }
+    time
 }

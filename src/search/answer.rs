@@ -68,6 +68,9 @@ pub fn answer(ground: &Ground<'_>, today: &Loaded, r: &Request, last_lsn: u64, b
     {
         return Err(Refused::Parameter(format!("`stats` is of numbers, and `{name}` is {}", crate::rule::check::kind(query.schema().ty(fields[i])))));
     }
+    for name in &r.fields {
+        query.shows(name).map_err(|why| Refused::Parameter(format!("`fields`: {why}")))?;
+    }
     let (last_lsn, last_seq) = match &r.cursor {
         Some(c) => (c.last_lsn.min(last_lsn), c.last_seq),
         None => (last_lsn, last_seq(ground.reader, last_lsn)),

@@ -144,7 +144,7 @@ const LOOK: u64 = 64;
 pub fn find(ground: &Ground<'_>, query: &Query, range: &Range, fields: &[Field], bounds: &Bounds) -> Found {
     let found = Found { tallies: fields.iter().map(|_| Tally::default()).collect(), ..Found::default() };
     let end = clock::monotonic() + bounds.time;
-    let readings = Readings::new(query, fields, false, ground.past);
+    let readings = Readings::new(query, fields, ground.past);
     let mut search = Search { ground, query, range, fields, bounds, end, readings, first_seq: ground.reader.size().first_seq, found };
     search.run();
     search.found
@@ -207,11 +207,12 @@ impl Search<'_> {
             }
             match piece {
                 Piece::Slice(s) => {
-                    if let Err(e) = self.slice(&s) {
+                    let index = self.ground.index;
+                    if let Err(e) = index.ask(&s, |e| cut(e).is_some(), || self.slice(&s)) {
                         let (first, next) = s.manifest().seqs;
-                        match e.get_ref().and_then(|e| e.downcast_ref::<Cut>()) {
+                        match cut(&e) {
                             Some(c) => {
-                                self.found.cut = Some(*c);
+                                self.found.cut = Some(c);
                                 self.miss(first, next.saturating_sub(1), "not reached");
                             }
                             None => self.miss(first, next.saturating_sub(1), &format!("the index cannot be read: {e}")),
@@ -454,6 +455,11 @@ impl Search<'_> {
         }
         Ok(())
     }
+}
+
+/// Why a slice was not asked to the end, if it was not for the slice.
+fn cut(e: &io::Error) -> Option<Cut> {
+    e.get_ref().and_then(|e| e.downcast_ref::<Cut>()).copied()
 }
 
 /// Whether somebody waits and there is time.

@@ -3,7 +3,7 @@
 use crate::diag::{Diagnostic, Level};
 use crate::event::{Field, Schema, Type, field};
 use crate::pipeline::bundle::Loaded;
-use crate::rule::check::{Finding, Scope};
+use crate::rule::check::{Finding, PREFIXES, Scope, near};
 use crate::rule::compile::Phrase;
 use crate::rule::expr::{self, Ast, At, Rhs};
 use crate::rule::{Expr, Op, Test};
@@ -103,6 +103,19 @@ impl Query {
         }
     }
 
+    /// Whether events can have a field of that name, or fields below it. The error says what is wrong with the name.
+    pub fn shows(&mut self, name: &str) -> Result<(), String> {
+        let groups = || self.schema.fields().flat_map(|f| above(self.schema.name(f))).chain(PREFIXES);
+        if groups().any(|g| g == name) {
+            return Ok(());
+        }
+        let group = near(name, groups()).map(str::to_owned);
+        self.field(name).map(|_| ()).map_err(|why| match group {
+            Some(g) if !why.contains("did you mean") => format!("the field `{name}` is not known; did you mean `{g}`?"),
+            _ => why,
+        })
+    }
+
     /// The words that an answer has, not those that it must not have.
     pub fn phrases(&self) -> Vec<Phrase> {
         let mut all = Vec::new();
@@ -116,6 +129,11 @@ impl Query {
     pub fn under(&self, schema: &mut Schema) -> Option<Expr> {
         self.expr.as_ref().map(|e| translate(e, &self.schema, schema))
     }
+}
+
+/// The names above a dotted name: of `a.b.c` these are `a` and `a.b`.
+fn above(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').map(|(i, _)| &name[..i])
 }
 
 fn told(f: Finding) -> Diagnostic {

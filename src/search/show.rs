@@ -2,11 +2,11 @@
 
 use super::page::{Hit, Place};
 use super::query::Query;
-use super::reading::{Read, Readings};
 use crate::event::json::{self, Tree};
-use crate::event::{Value, field};
+use crate::event::{Event, Own, Schema, Value, field};
 use crate::journal::{Entry, Reader, What};
 use crate::pipeline::past::Past;
+use crate::pipeline::whole::Whole;
 use crate::rule::compile::Phrase;
 use std::io;
 
@@ -30,21 +30,48 @@ pub struct Shown {
 /// shown by its time and number, with what is wrong as `error.message`.
 pub fn show(reader: &Reader, query: &Query, past: &Past, hits: &[Hit], fields: &[String], bytes: usize) -> Vec<Shown> {
     let phrases = query.phrases();
-    let mut readings = Readings::new(query, &[], true, past);
+    let mut eyes = Eyes { past, of: None };
     let (mut all, mut taken, mut held) = (Vec::new(), 0, None);
     for chunk in hits.chunks(CHUNK) {
         if taken > bytes {
             break;
         }
-        let shown = some(reader, &mut readings, &phrases, chunk, fields, &mut held);
+        let shown = some(reader, &mut eyes, &phrases, chunk, fields, &mut held);
         taken += shown.iter().map(|s| s.json.len()).sum::<usize>();
         all.extend(shown);
     }
     all
 }
 
+/// What reads whole events, of the bundle that was asked for last.
+struct Eyes<'p> {
+    past: &'p Past,
+    of: Option<Whole>,
+}
+
+impl Eyes<'_> {
+    fn at(&mut self, lsn: u64) -> &mut Whole {
+        let (past, loaded) = (self.past, self.past.at(lsn));
+        match self.of.take() {
+            Some(w) if w.loaded().hash == loaded.hash => self.of.insert(w),
+            other => {
+                other.into_iter().for_each(|w| past.whole().give(w));
+                self.of.insert(past.whole().take(loaded))
+            }
+        }
+    }
+}
+
+impl Drop for Eyes<'_> {
+    fn drop(&mut self) {
+        // One that was stopped in the midst of a record is not for others.
+        let whole = self.of.take().filter(|_| !std::thread::panicking());
+        whole.into_iter().for_each(|w| self.past.whole().give(w));
+    }
+}
+
 /// Shows a few; `held` is the entry that was read last.
-fn some(reader: &Reader, readings: &mut Readings<'_>, phrases: &[Phrase], hits: &[Hit], fields: &[String], held: &mut Option<Entry>) -> Vec<Shown> {
+fn some(reader: &Reader, eyes: &mut Eyes<'_>, phrases: &[Phrase], hits: &[Hit], fields: &[String], held: &mut Option<Entry>) -> Vec<Shown> {
     let mut all = vec![Shown::default(); hits.len()];
     // In the order of the journal, so that each entry is read once.
     let mut order: Vec<usize> = (0..hits.len()).collect();
@@ -66,8 +93,12 @@ fn some(reader: &Reader, readings: &mut Readings<'_>, phrases: &[Phrase], hits: 
             all[i].json = lost(hit, "the record has been deleted", fields);
             continue;
         };
-        let read = readings.at(*lsn).read(r, r.batch.records[(seq - first) as usize], seq);
-        all[i] = Shown { json: written(&read, fields), words: words(&read, phrases) };
+        let whole = eyes.at(*lsn);
+        let loaded = whole.loaded().clone();
+        all[i] = match whole.read(r, (seq - first) as usize, seq) {
+            Some((event, own)) => Shown { json: written(&event, &loaded.rules.schema, own, fields), words: words(&event, phrases) },
+            None => Shown { json: lost(hit, "the record has been deleted", fields), words: Vec::new() },
+        };
     }
     all
 }
@@ -99,20 +130,20 @@ fn lost(hit: &Hit, why: &str, fields: &[String]) -> Vec<u8> {
     out
 }
 
-fn written(read: &Read<'_>, fields: &[String]) -> Vec<u8> {
+fn written(event: &Event<'_>, schema: &Schema, own: &Own, fields: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     if fields.is_empty() {
-        json::write(&read.event, read.schema, read.own, &mut out);
+        json::write(event, schema, own, &mut out);
         return out;
     }
     let mut tree = Tree::default();
-    for (i, &f) in read.event.layout().fields().iter().enumerate() {
-        let name = read.schema.name(f);
+    for (i, &f) in event.layout().fields().iter().enumerate() {
+        let name = schema.name(f);
         if wanted(name, fields) {
-            tree.value(name, read.event.at(i), read.schema.many(f));
+            tree.value(name, event.at(i), schema.many(f));
         }
     }
-    for (path, text) in &read.own.entries {
+    for (path, text) in &own.entries {
         let name = path.join(".");
         if wanted(&name, fields) {
             tree.put(&name, text.clone());
@@ -123,8 +154,8 @@ fn written(read: &Read<'_>, fields: &[String]) -> Vec<u8> {
 }
 
 /// Where the text of the event has one of the phrases, in characters.
-fn words(read: &Read<'_>, phrases: &[Phrase]) -> Vec<(usize, usize)> {
-    let text = [field::MESSAGE, field::EVENT_ORIGINAL].into_iter().find_map(|f| read.event.get(f).str());
+fn words(event: &Event<'_>, phrases: &[Phrase]) -> Vec<(usize, usize)> {
+    let text = [field::MESSAGE, field::EVENT_ORIGINAL].into_iter().find_map(|f| event.get(f).str());
     let Some(text) = text.filter(|_| !phrases.is_empty()) else { return Vec::new() };
     let mut spans: Vec<(usize, usize)> = phrases.iter().flat_map(|p| p.spans(text).take(SPANS)).map(|s| (s.start, s.end)).collect();
     spans.sort_unstable();

@@ -15,7 +15,7 @@ const LOOK: u64 = 256;
 const CACHE: usize = 16 << 20;
 
 /// Asked now and then whether to go on; its error ends it.
-type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
+pub(crate) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// Writes all tables to a new file (mode 0600).
 pub(super) fn all(tx: &ReadTransaction, to: &Path, go_on: GoOn<'_>) -> Result<(), StoreError> {

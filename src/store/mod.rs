@@ -18,6 +18,7 @@ mod reserve;
 mod tables;
 mod write;
 
+pub(crate) use copy::GoOn;
 pub use error::StoreError;
 pub use find::{Cursor, Filter, Page, Stored, unhex};
 pub use reserve::{Reserve, ReserveFile};
@@ -349,7 +350,7 @@ impl Store {
     }
 
     /// Writes a copy as of now to a new file; commits go on meanwhile. `go_on` is asked now and then, and ends it with an error.
-    pub fn copy_to(&self, to: &Path, go_on: &dyn Fn() -> std::io::Result<()>) -> Result<(), StoreError> {
+    pub fn copy_to(&self, to: &Path, go_on: GoOn<'_>) -> Result<(), StoreError> {
         // The transaction holds what it sees, so the lock need not be held.
         let tx = guarded(|| {
             let db = self.db.read().unwrap_or_else(PoisonError::into_inner);

@@ -197,6 +197,7 @@ fn what_a_slice_does_not_give_is_missing_and_the_rest_is_judged() {
             if let Some(m) = ran.missing.first() {
                 assert_eq!((ran.missing.len(), m.first, m.last), (1, first, next - 1), "seed {seed}");
                 assert!(report.missing[0].contains("the index cannot be read"), "{:?}", report.missing);
+                assert_eq!(c.index.damaged(), 1, "it is put aside");
                 damaged += 1;
                 less += usize::from(ran.alerts.len() < tried_whole(&c, &set));
             } else {
@@ -204,7 +205,8 @@ fn what_a_slice_does_not_give_is_missing_and_the_rest_is_judged() {
             }
         }
     }
-    assert!(damaged > 20 && less > 10 && same > 0, "{damaged} met the damage, {less} of them found less, {same} did not need what is gone");
+    // What is put aside is read in the journal from then on.
+    assert!(damaged > 12 && less > 4 && same > 20, "{damaged} met the damage, {less} of them found less, {same} did not need what is gone");
 }
 
 /// How many alerts a replay of everything has.

@@ -116,6 +116,10 @@ fn what_is_wrong_with_a_query_is_said_where_it_is() {
         (("limit", "10001"), "0 to 10000"),
         (("stats", "user.name"), "is text"),
         (("top", "user.nam"), "user.name"),
+        (("fields", "message,user.nam"), "the field `user.nam` is not known; did you mean `user.name`?"),
+        (("fields", "sorce"), "did you mean `source`?"),
+        (("fields", "source."), "not known"),
+        (("fields", "nothing.like.it"), "fields have ECS names"),
         (("nothing", "1"), "no parameter"),
     ] {
         let a = asked(&d, "/api/v1/search", &[pairs]);

@@ -1,5 +1,6 @@
 //! `vigild search`: events of the past, from the running daemon or from the directory of a stopped one.
 
+mod csv;
 mod print;
 
 use super::ask::{self, Target};

@@ -1,6 +1,7 @@
 //! Answers of a search as a table, as JSON lines and as CSV.
 
 use super::super::safe;
+use super::csv::{guarded, quoted};
 use super::{Answer, Output};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -56,7 +57,7 @@ impl Print {
             for v in &t.values {
                 match self.output {
                     Output::Ndjson => writeln!(out, "{{\"value\":{},\"count\":{}}}", v.value.get(), v.count)?,
-                    Output::Csv => writeln!(out, "{},{}", quoted(&plain(v.value.get())), v.count)?,
+                    Output::Csv => writeln!(out, "{},{}", guarded(&plain(v.value.get())), v.count)?,
                     Output::Table => writeln!(out, "{:<width$}  {:>9}", cut(&safe(&plain(v.value.get())), LONGEST), v.count)?,
                 }
             }
@@ -94,7 +95,7 @@ impl Print {
             if std::mem::take(&mut self.header) {
                 writeln!(out, "{}", self.columns.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(","))?;
             }
-            return rows.iter().try_for_each(|r| writeln!(out, "{}", r.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(",")));
+            return rows.iter().try_for_each(|r| writeln!(out, "{}", r.iter().map(|c| guarded(c)).collect::<Vec<_>>().join(",")));
         }
         self.table(&rows, a, out)
     }
@@ -201,11 +202,6 @@ fn bar(eighths: usize) -> String {
     "█".repeat(eighths / 8) + PART[eighths % 8]
 }
 
-/// A cell of CSV (RFC 4180).
-fn quoted(s: &str) -> String {
-    format!("\"{}\"", s.replace('"', "\"\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +236,18 @@ mod tests {
             printed(Output::Csv, Some("tags,message"), false, HITS),
             "\"tags\",\"message\"\n\"x,y\",\"a \u{1b}[2Jbad \"\"word\"\"\"\n\"\",\"raw\"\n"
         );
+    }
+
+    #[test]
+    fn csv_holds_no_formula_but_in_the_name_of_a_column() {
+        let body = r#"{"total":1,"hits":[{"@timestamp":"2026-11-23T05:00:00Z","message":"=1+1","tags":["@x","y"],"n":-5}],
+            "top":{"field":"user.name","distinct":2,"values":[{"value":"=root","count":8},{"value":-7,"count":1}]},
+            "complete":true,"scanned":0,"missing":[],"next":null}"#;
+        assert_eq!(
+            printed(Output::Csv, Some("@timestamp,message,tags,n"), false, body),
+            "\"'=root\",8\n\"-7\",1\n\"@timestamp\",\"message\",\"tags\",\"n\"\n\"2026-11-23T05:00:00Z\",\"'=1+1\",\"'@x,y\",\"-5\"\n"
+        );
+        assert!(printed(Output::Ndjson, None, false, body).contains(r#""message":"=1+1""#), "only CSV is changed");
     }
 
     #[test]

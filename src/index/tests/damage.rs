@@ -135,7 +135,7 @@ fn a_slice_of_a_later_version_is_left_and_its_stretch_is_missing() {
     write(99);
     let index = Index::open(t.path(), JOURNAL).expect("open");
     let said = index.said();
-    assert!(said.len() == 1 && said[0].later && said[0].to_string().contains("format 99"), "{said:?}");
+    assert!(said.len() == 1 && said[0].fate == Fate::Later && said[0].to_string().contains("format 99"), "{said:?}");
     assert_eq!((index.uncovered(1..=130), index.missing(1..=130)), (vec![41..=80, 121..=130], vec![121..=130]));
     assert!(file.exists());
     // One of an earlier version is built again.
@@ -158,6 +158,96 @@ fn what_belongs_to_another_journal_or_to_nobody_is_not_read() {
     assert_eq!(index.slices().len(), 3);
     assert!(t.path().join("lost+found").exists() && t.path().join("README").exists());
     assert!(t.path().join("damaged/00000000000000000121-00000000000000000130").exists());
+}
+
+#[test]
+fn what_lies_where_a_slice_is_to_be_keeps_none_from_being_published() {
+    let name = "00000000000000000041-00000000000000000080";
+    let file = |at: &Path| fs::write(at, "mine").expect("written");
+    let full = |at: &Path| {
+        fs::create_dir(at).expect("a folder");
+        fs::write(at.join("mine"), "mine").expect("written");
+    };
+    let link = |at: &Path| std::os::unix::fs::symlink("nowhere", at).expect("a link");
+    let put: [&dyn Fn(&Path); 3] = [&file, &full, &link];
+    for (what, put) in ["a file", "a folder", "a link"].into_iter().zip(put) {
+        // It comes while the index is open, and where it is found when the index opens it cannot be moved away.
+        for movable in [true, false] {
+            let t = tempfile::tempdir().expect("a folder");
+            let mut load = three(t.path());
+            let index = Index::open(t.path(), JOURNAL).expect("open");
+            index.remove(|m| m.first == 41).expect("removed");
+            put(&t.path().join(name));
+            if !movable {
+                fs::write(t.path().join("damaged"), "mine").expect("written");
+            }
+            index.add(load.build(&index, 41..=80, &mut Common::default())).expect("added");
+            for index in [index, Index::open(t.path(), JOURNAL).expect("open"), Index::open(t.path(), JOURNAL).expect("open")] {
+                assert_eq!(index.missing(1..=120), [], "{what}");
+                let all = index.slices();
+                assert_eq!(all.iter().map(|s| s.first()).collect::<Vec<_>>(), [1, 41, 81], "{what}");
+                all.iter().for_each(|s| load.check(s));
+            }
+            assert_eq!(t.path().join(name).symlink_metadata().is_ok(), !movable, "{what}: what is not ours is kept");
+            assert_eq!(fs::read_dir(t.path().join("damaged")).map_or(0, Iterator::count), usize::from(movable), "{what}");
+            let said = Index::open(t.path(), JOURNAL).expect("open").said();
+            assert_eq!(
+                said.iter().map(|s| (s.name.as_str(), s.fate)).collect::<Vec<_>>(),
+                [(name, Fate::Stays)].repeat(usize::from(!movable)),
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_put_aside_may_be_anything() {
+    let t = tempfile::tempdir().expect("a folder");
+    fs::create_dir(t.path().join("damaged")).expect("a folder");
+    for n in 0..20 {
+        fs::write(t.path().join(format!("{:020}-{:020}", 1, 1 + n)), "mine").expect("written");
+        fs::write(t.path().join("building-1"), "mine").expect("written");
+        let index = Index::open(t.path(), JOURNAL).expect("open");
+        assert_eq!(index.said().iter().map(|s| s.fate).collect::<Vec<_>>(), [Fate::Aside], "{n}");
+    }
+    assert_eq!(fs::read_dir(t.path().join("damaged")).expect("a folder").count(), 16);
+    assert_eq!(fs::read_dir(t.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn a_slice_that_does_not_answer_is_compared_anew_and_whose_own_error_it_is_is_not() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let all = index.slices();
+    let own = |e: &std::io::Error| e.kind() == std::io::ErrorKind::TimedOut;
+    let ask = |n: usize, how: &str| match how {
+        "panics" => index.ask(&all[n], own, || if all[n].docs() > 0 { panic!("as Tantivy does") } else { Ok(()) }),
+        "ends" => index.ask(&all[n], own, || Err(std::io::ErrorKind::TimedOut.into())),
+        _ => index.ask(&all[n], own, || Err(std::io::Error::other("it cannot be read"))),
+    };
+    let said = |r: std::io::Result<()>| r.expect_err("it has failed").to_string();
+    assert_eq!(index.ask(&all[0], own, || Ok(7)).expect("an answer"), 7);
+    assert!(said(ask(0, "panics")).contains("does not answer") && said(ask(0, "fails")).contains("cannot be read"));
+    assert_eq!((index.slices().len(), index.damaged()), (3, 0), "its files are what they were");
+    for n in [0, 1] {
+        let file = files(all[n].dir().parent().expect("a folder")).into_iter().find(|f| f.starts_with(all[n].dir()) && f.ends_with("sets.bin"));
+        let file = file.expect("sets");
+        let mut bytes = fs::read(&file).expect("read");
+        bytes[0] ^= 1;
+        fs::write(&file, bytes).expect("written");
+    }
+    said(ask(0, "ends"));
+    assert_eq!(index.slices().len(), 3, "who ends his question says nothing of the slice");
+    for (n, how) in [(0, "panics"), (1, "fails")] {
+        let why = said(ask(n, how));
+        assert!(why.starts_with("a slice is damaged: "), "{how}: {why}");
+        // Others may have it, and ask it again.
+        said(ask(n, how));
+        assert_eq!((index.slices().len(), index.damaged()), (2 - n, 1 + n as u64), "{how}");
+    }
+    assert!(index.said().iter().all(|s| s.fate == Fate::Aside));
+    assert_eq!(index.missing(1..=120), [1..=80]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The thread that keeps house: slices are compared with their checksums, merged, and let go of.
 
 use super::{Trouble, With, free};
-use crate::index;
+use crate::index::{self, Fate};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,10 +55,10 @@ impl Tend {
     fn turn(&mut self) -> io::Result<bool> {
         let With { index, reader, past, metrics, options, .. } = &self.with;
         for s in index.said() {
-            if s.later {
-                tracing::error!("slice {s}; it is left in its place, and what it covers is not searched");
-            } else {
-                tracing::error!("slice {s}; it is put aside, and built again");
+            match s.fate {
+                Fate::Later => tracing::error!("slice {s}; it is left in its place, and what it covers is not searched"),
+                Fate::Stays => tracing::error!("slice {s}; it is built again beside it"),
+                Fate::Aside | Fate::Untouched => tracing::error!("slice {s}; it is put aside, and built again"),
             }
         }
         let damaged = index.damaged();

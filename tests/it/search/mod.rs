@@ -2,6 +2,7 @@
 //! one another, and all that is made of them.
 
 pub mod corpus;
+mod damage;
 mod limits;
 mod queries;
 

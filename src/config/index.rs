@@ -1,0 +1,27 @@
+//! `[index]`: what is indexed of what came in.
+
+use super::reader::{Reader, Table};
+
+/// What is indexed of what came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Bytes on disk at most.
+    pub max_bytes: usize,
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index { enabled: true, max_bytes: 3 << 30 }
+    }
+}
+
+impl Reader {
+    /// Reads `[index]`.
+    pub(super) fn index(&mut self, t: &Table<'_>, to: &mut Index) {
+        self.keys(t, "`[index]`", &["enabled", "max_bytes"]);
+        to.enabled = self.bool(t, "enabled").unwrap_or(true);
+        self.size(t, "max_bytes", 4 << 20..(1 << 50) + 1, &mut to.max_bytes);
+    }
+}
