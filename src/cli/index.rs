@@ -118,7 +118,7 @@ impl Stopped {
             reader: self.journal.reader(),
             durable: Arc::new(Durable::default()),
             metrics: Arc::new(Metrics::default()),
-            options: indexing::Options { max_bytes: config::Index::default().max_bytes as u64, min_free: 0 },
+            options: indexing::Options::of(&config::Index::default(), 0),
         };
         indexing::catch_up(with, &mut |left| eprintln!("vigild: {left} entries left")).map_err(failed(index.root()))?;
         let docs: u64 = index.manifests().iter().map(|m| u64::from(m.docs)).sum();

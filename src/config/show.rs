@@ -50,6 +50,8 @@ pub fn settings(c: &Config) -> Vec<Setting> {
     s.within("index");
     s.put("enabled", c.index.enabled.into());
     s.put("max_bytes", size(c.index.max_bytes));
+    s.put("slice_records", count(c.index.slice_records));
+    s.put("builders", count(c.index.builders));
     s.within("store");
     s.put("max_alerts", count(c.store.max_alerts));
     s.put("max_age", time(c.store.max_age));

@@ -73,7 +73,7 @@ fn everything_can_be_set() {
     assert_eq!(c.sources[1].lateness, Span::seconds(10));
     assert_eq!((c.limits.record_bytes, c.limits.queue_bytes, c.limits.idle), (4096, 1 << 20, Duration::from_secs(300)));
     assert_eq!(c.state.budget, 64 << 20);
-    assert_eq!(c.index, Index { enabled: false, max_bytes: 1 << 30 });
+    assert_eq!(c.index, Index { enabled: false, max_bytes: 1 << 30, ..Index::default() });
     let backtest = Backtest { time: Duration::from_secs(5), candidates: 1000, alerts: 7, body_bytes: 1 << 20, at_once: 3 };
     assert_eq!(c.backtest, backtest);
 }

@@ -12,6 +12,7 @@ mod tests;
 
 use super::durable::Durable;
 use super::past::Past;
+use crate::config;
 use crate::index::Index;
 use crate::journal::Reader;
 use crate::metrics::Metrics;
@@ -24,8 +25,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tend::Tend;
 
-/// So many threads build slices, where there are as many cores. Each takes the memory of one slice.
-const BUILDERS: usize = 2;
 /// How long a thread waits that has nothing to do.
 const IDLE: Duration = Duration::from_millis(50);
 /// The threads are waited for so long when they are to end.
@@ -42,6 +41,17 @@ pub struct Options {
     pub max_bytes: u64,
     /// What stays free on the file system: below it the oldest slices go, and none is built.
     pub min_free: u64,
+    /// A slice is published with so many documents.
+    pub slice_docs: u32,
+    /// So many threads build slices, where there are as many cores.
+    pub builders: usize,
+}
+
+impl Options {
+    /// As the configuration says.
+    pub fn of(c: &config::Index, min_free: u64) -> Options {
+        Options { max_bytes: c.max_bytes as u64, min_free, slice_docs: u32::try_from(c.slice_records).unwrap_or(u32::MAX), builders: c.builders }
+    }
 }
 
 /// What the threads work with.
@@ -112,7 +122,7 @@ impl Drop for Indexing {
 /// What builds slices, each of them for a thread of its own.
 fn builders(with: &With, stop: &Arc<AtomicBool>) -> Vec<Follow> {
     let shares = Arc::new(Shares::default());
-    let n = std::thread::available_parallelism().map_or(1, usize::from).min(BUILDERS);
+    let n = std::thread::available_parallelism().map_or(1, usize::from).min(with.options.builders);
     (0..n).map(|who| Follow::new(who, shares.clone(), with.clone(), stop.clone())).collect()
 }
 

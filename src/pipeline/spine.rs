@@ -116,7 +116,7 @@ pub fn open(data: &Path, config: &Config, current: &Arc<Loaded>, metrics: Arc<Me
     let file = |source| StartError::File { path: data.to_owned(), source };
     let disk: Arc<dyn Disk> = crash::disk();
     let limits = options(config, data);
-    let indexes = indexing::Options { max_bytes: config.index.max_bytes as u64, min_free: limits.min_free };
+    let indexes = indexing::Options::of(&config.index, limits.min_free);
     let (journal, opened) = Journal::open(disk.clone(), &data.join("journal"), limits, seed).map_err(StartError::Journal)?;
     for r in &opened.repairs {
         tracing::warn!("the journal was repaired: {r}");

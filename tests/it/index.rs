@@ -206,3 +206,38 @@ fn what_cannot_be_written_is_tried_again_and_holds_up_nobody() {
     kill::stop(&mut daemon);
     assert!(judge(&e.data, 1) >= MANY);
 }
+
+/// Whether two slices are being built at this moment.
+fn two_at_once(e: &Estate) -> bool {
+    let all = fs::read_dir(e.data.join("index")).into_iter().flatten().flatten();
+    let names = all.map(|f| f.file_name().to_string_lossy().into_owned());
+    names.filter(|n| n.starts_with("building-") && !n.contains("merge")).count() > 1
+}
+
+#[test]
+fn where_one_thread_is_far_behind_two_build_and_still_each_record_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (off, on) = ("[index]\nenabled = false\n", "[index]\nslice_records = 3000\n");
+    let e = Estate::with(dir.path(), &dir.path().join("data"), off, 1);
+    let mut daemon = start(&e, "VIGILD_LOG", "info");
+    let (entries, each) = (400, 300);
+    for round in 0..entries {
+        let body: String = (0..each).map(|n| format!("2026-11-24 00:00:00,000 fail2ban.filter [1]: DEBUG record {round} {n:060}\n")).collect();
+        assert_eq!(e.post(&format!("round-{round}"), &body), 200);
+    }
+    kill::stop(&mut daemon);
+    let e = Estate::with(dir.path(), &dir.path().join("data"), on, 1);
+    // It ends while both have something in hand, and goes on where it was.
+    let mut daemon = e.start(&[("VIGILD_CRASH", "index_rename:after:20")]);
+    let mut two = false;
+    while daemon.try_wait().expect("a child").is_none() {
+        two |= two_at_once(&e);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(two || cores < 2, "one thread alone has built");
+    let mut daemon = start(&e, "VIGILD_LOG", "info");
+    indexed(&e, entries * each);
+    kill::stop(&mut daemon);
+    assert_eq!(judge(&e.data, 0), entries * each);
+}

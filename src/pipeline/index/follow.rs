@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A slice is published with so many documents,
-const DOCS: u32 = 250_000;
-/// or at the journal's end when the first of its documents has waited so long and there are not so few of them,
+/// At the journal's end a slice is published before it is full when the first of its documents has waited so long and there are not so
+/// few of them,
 const WAIT: Duration = Duration::from_secs(5);
 const FEW: u32 = 20_000;
 /// or when it has waited so long.
@@ -177,7 +176,7 @@ impl Follow {
         let taken = self.shares.take(
             self.who,
             end,
-            (DOCS, TURN as u64),
+            (self.with.options.slice_docs, TURN as u64),
             || self.missing(end),
             |free| {
                 let (first, last) = (free.first()?, free.last()?);
@@ -246,7 +245,7 @@ impl Follow {
             Some(b) => {
                 let age = run.since.elapsed();
                 let waited = age >= LONG || age >= WAIT && b.docs() >= FEW && run.until.is_none();
-                b.docs() >= DOCS || b.memory() >= MEMORY || waited || next - run.first >= ENTRIES
+                b.docs() >= self.with.options.slice_docs || b.memory() >= MEMORY || waited || next - run.first >= ENTRIES
             }
         };
         if due {

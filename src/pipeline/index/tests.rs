@@ -1,7 +1,7 @@
-//! The two threads over a journal, step by step: how far behind they are, and what they do when the index or the disk is full.
+//! The threads over a journal, step by step: how far behind they are, and what they do when the index or the disk is full.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::disk::Real;
 use crate::event::{Batch, Timestamp};
 use crate::index::Manifest;
@@ -15,6 +15,10 @@ use tempfile::TempDir;
 /// Records of one entry.
 const RECORDS: u64 = 50;
 
+fn options(max_bytes: u64, min_free: u64) -> Options {
+    Options { max_bytes, ..Options::of(&config::Index::default(), min_free) }
+}
+
 /// A journal, and what its index is kept with.
 struct Estate {
     journal: Journal,
@@ -26,8 +30,8 @@ struct Estate {
 impl Estate {
     fn new() -> Estate {
         let dir = tempfile::tempdir().expect("a folder");
-        let options = JournalOptions { min_free: 0, ..JournalOptions::default() };
-        let (journal, _) = Journal::open(Arc::new(Real), &dir.path().join("journal"), options, || 7).expect("a journal");
+        let limits = JournalOptions { min_free: 0, ..JournalOptions::default() };
+        let (journal, _) = Journal::open(Arc::new(Real), &dir.path().join("journal"), limits, || 7).expect("a journal");
         let snapshots = Snapshots::open(Arc::new(Real), dir.path(), journal.seed()).expect("a folder");
         let (_, loaded, _) = Bundle::of(&Config::default(), Vec::new(), &|_| Err("there is none".into()));
         let hash = loaded.hash;
@@ -37,7 +41,7 @@ impl Estate {
             reader: journal.reader(),
             durable: Arc::default(),
             metrics: Arc::new(Metrics::default()),
-            options: Options { max_bytes: u64::MAX, min_free: 0 },
+            options: options(u64::MAX, 0),
         };
         Estate { journal, hash, with, _dir: dir }
     }
@@ -60,7 +64,7 @@ impl Estate {
         let with = With { durable: Arc::default(), ..self.with.clone() };
         with.durable.set(self.journal.durable());
         with.durable.end();
-        Follow::new(with, Arc::default()).catch_up(&mut |_| {}).expect("built");
+        Follow::new(0, Arc::default(), with, Arc::default()).catch_up(&mut |_| {}).expect("built");
         self.with.index.manifests()
     }
 
@@ -106,17 +110,17 @@ fn beyond_max_bytes_the_oldest_slices_go_for_good_and_are_counted() {
     assert_eq!(all.len(), 6);
     let bytes: Vec<u64> = all.iter().map(Manifest::bytes).collect();
     let room = bytes[3] + bytes[4] + bytes[5];
-    e.tend(Options { max_bytes: room, min_free: 0 });
+    e.tend(options(room, 0));
     assert_eq!(e.with.index.manifests(), all[3..], "three have room");
     assert_eq!((e.metric("vigild_index_slices_removed_total"), e.metric("vigild_index_slices")), (3, 3));
     assert_eq!(e.metric("vigild_index_bytes"), room);
     assert_eq!(e.build(), all[3..], "they are not built again");
-    e.tend(Options { max_bytes: room - 1, min_free: 0 });
+    e.tend(options(room - 1, 0));
     assert_eq!((e.with.index.manifests().as_slice(), e.metric("vigild_index_slices_removed_total")), (&all[4..], 4));
     // What comes is indexed, and what is then the oldest goes.
     e.more();
     assert_eq!(e.build().len(), 3);
-    e.tend(Options { max_bytes: 1, min_free: 0 });
+    e.tend(options(1, 0));
     assert_eq!((e.with.index.manifests().len(), e.metric("vigild_index_slices_removed_total"), e.metric("vigild_index_bytes")), (0, 7, 0));
 }
 
@@ -125,12 +129,12 @@ fn with_less_than_min_free_slices_go_and_none_is_built_which_is_said() {
     let mut e = Estate::new();
     (0..3).for_each(|_| e.more());
     assert_eq!(e.build().len(), 3);
-    let full = Options { max_bytes: u64::MAX, min_free: u64::MAX };
+    let full = options(u64::MAX, u64::MAX);
     e.tend(full.clone());
     assert_eq!((e.with.index.manifests().len(), e.metric("vigild_index_slices_removed_total")), (0, 3));
     e.more();
     let (log, stop) = (Log::default(), Arc::new(AtomicBool::new(false)));
-    let (to, follow) = (log.clone(), Follow::new(With { options: full, ..e.with.clone() }, stop.clone()));
+    let (to, follow) = (log.clone(), Follow::new(0, Arc::default(), With { options: full, ..e.with.clone() }, stop.clone()));
     let thread = std::thread::spawn(move || {
         let logger = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
         tracing::subscriber::with_default(logger, || follow.run());
@@ -160,8 +164,7 @@ fn the_lag_rises_while_nothing_is_indexed_and_falls_when_it_is() {
         }
     };
     let lag = "vigild_index_lag_entries";
-    let run =
-        |e: &Estate, min_free: u64| Indexing::start(With { options: Options { max_bytes: u64::MAX, min_free }, ..e.with.clone() }).expect("threads");
+    let run = |e: &Estate, min_free: u64| Indexing::start(With { options: options(u64::MAX, min_free), ..e.with.clone() }).expect("threads");
     e.more();
     let held = run(&e, u64::MAX);
     wait(&e, lag, 2);

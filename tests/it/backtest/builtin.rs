@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vigild::backtest::{Ran, Trial, run};
-use vigild::config::Config;
+use vigild::config::{self, Config};
 use vigild::disk::Real;
 use vigild::event::{Batch, Timestamp};
 use vigild::r#gen::{Attacks, Recipe, START, Stream};
@@ -71,7 +71,7 @@ impl Estate {
             reader: journal.reader(),
             durable: Arc::new(Durable::default()),
             metrics: Arc::new(Metrics::default()),
-            options: indexing::Options { max_bytes: u64::MAX, min_free: 0 },
+            options: indexing::Options::of(&config::Index::default(), 0),
         };
         indexing::catch_up(with, &mut |_| ()).expect("no fault");
         assert!(index.missing(1..=journal.last()).is_empty());
