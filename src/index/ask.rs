@@ -13,7 +13,7 @@ impl Index {
     /// aside and built again. The error says so, and what `ask` has found until then is not to be told as all that there is.
     pub fn ask<T>(&self, slice: &Slice, own: impl Fn(&io::Error) -> bool, ask: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         // What is half done is not read: the slice is told as missing.
-        let asked = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(io::Error::other("a slice does not answer; the log says why")));
+        let asked = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(io::Error::other("it does not answer; the log says why")));
         match asked {
             Err(e) if !own(&e) && self.doubt(slice) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a slice is damaged: {e}"))),
             asked => asked,
