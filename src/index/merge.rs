@@ -57,9 +57,13 @@ pub fn pick(all: &[Manifest]) -> Option<Range<usize>> {
     })
 }
 
-/// Makes one slice of neighbours and publishes it; they are still there. Once `stop` is set it fails.
+/// Makes one slice of neighbours and publishes it; they are still there. Once `stop` is set it fails; and where a file of one is no
+/// longer as it was written: that one is put aside, so that damage is not given a checksum of its own.
 pub fn merge(index: &Index, slices: &[Arc<Slice>], stop: Arc<AtomicBool>) -> io::Result<Slice> {
     let Some(first) = slices.first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    if slices.iter().filter(|s| index.doubt(s)).count() > 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a slice that was to be merged is damaged"));
+    }
     let root = index.root();
     let folder = Folder::new(root.join(format!("{BUILDING}merge-{}", first.first())), stop)?;
     let done = fill(&folder, slices).and_then(|m| publish(root, &folder, m)).and_then(|s| verify(slices, s));

@@ -19,8 +19,8 @@ use crate::metrics::Metrics;
 use follow::Follow;
 use shares::Shares;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tend::Tend;
@@ -121,9 +121,9 @@ impl Drop for Indexing {
 
 /// What builds slices, each of them for a thread of its own.
 fn builders(with: &With, stop: &Arc<AtomicBool>) -> Vec<Follow> {
-    let shares = Arc::new(Shares::default());
+    let (shares, trouble) = (Arc::new(Shares::default()), Arc::new(Trouble::default()));
     let n = std::thread::available_parallelism().map_or(1, usize::from).min(with.options.builders);
-    (0..n).map(|who| Follow::new(who, shares.clone(), with.clone(), stop.clone())).collect()
+    (0..n).map(|who| Follow::new(who, shares.clone(), trouble.clone(), with.clone(), stop.clone())).collect()
 }
 
 /// Builds what is missing of the index of a journal that nobody writes, and merges it; `tell` is told now and then how many entries
@@ -149,35 +149,35 @@ pub fn catch_up(with: With, tell: &mut dyn FnMut(u64)) -> io::Result<()> {
     Tend::new(with, Arc::default()).catch_up()
 }
 
-/// Waits longer each time that the same thing fails, and says it once.
-struct Trouble {
-    wait: Duration,
-}
+/// Waits longer each time that the same thing fails, and says it once. Threads that do the same share it: what one cannot do another
+/// may, and then it is over.
+#[derive(Debug, Default)]
+struct Trouble(Mutex<Duration>);
 
 impl Trouble {
-    fn new() -> Trouble {
-        Trouble { wait: Duration::ZERO }
+    fn wait_for(&self) -> MutexGuard<'_, Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn over(&mut self) {
-        if self.wait > Duration::ZERO {
+    fn over(&self) {
+        if std::mem::take(&mut *self.wait_for()) > Duration::ZERO {
             tracing::info!("the index is written again");
         }
-        self.wait = Duration::ZERO;
     }
 
-    fn met(&mut self, what: &str, e: &io::Error) {
-        if self.wait == Duration::ZERO {
+    fn met(&self, what: &str, e: &io::Error) {
+        let mut wait = self.wait_for();
+        if *wait == Duration::ZERO {
             tracing::error!(error = %e, "{what}; it is tried again until it can");
         }
-        self.wait = (self.wait * 2).clamp(AGAIN.0, AGAIN.1);
+        *wait = (*wait * 2).clamp(AGAIN.0, AGAIN.1);
     }
 
     /// Waits until it is to be tried again, or the thread is told to end.
     fn wait(&self, stop: &AtomicBool) {
-        let begin = crate::clock::monotonic();
-        while !stop.load(Ordering::Relaxed) && begin.elapsed() < self.wait {
-            std::thread::park_timeout(self.wait.saturating_sub(begin.elapsed()).min(Duration::from_secs(1)));
+        let (begin, wait) = (crate::clock::monotonic(), *self.wait_for());
+        while !stop.load(Ordering::Relaxed) && begin.elapsed() < wait {
+            std::thread::park_timeout(wait.saturating_sub(begin.elapsed()).min(Duration::from_secs(1)));
         }
     }
 }

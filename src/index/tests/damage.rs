@@ -287,3 +287,21 @@ fn the_oldest_goes_for_good_for_want_of_room() {
     let index = Index::open(t.path(), JOURNAL).expect("open");
     assert_eq!((index.clear().expect("cleared"), index.missing(1..=120)), (2, vec![1..=120]));
 }
+
+#[test]
+fn what_is_damaged_while_it_is_open_is_not_merged() {
+    let t = tempfile::tempdir().expect("a folder");
+    three(t.path());
+    let index = Index::open(t.path(), JOURNAL).expect("open");
+    let all = index.slices();
+    let file = files(all[1].dir().parent().expect("a folder")).into_iter().find(|f| f.starts_with(all[1].dir()) && f.ends_with("sets.bin"));
+    let file = file.expect("sets");
+    let mut bytes = fs::read(&file).expect("read");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).expect("written");
+    let e = merge(&index, &all, Arc::default()).err().expect("it is not merged");
+    assert!(e.to_string().contains("damaged"), "{e}");
+    assert_eq!((index.slices().len(), index.damaged()), (2, 1), "it is put aside");
+    assert_eq!(index.missing(1..=120), [41..=80], "and built again");
+}

@@ -61,11 +61,11 @@ pub(super) struct Follow {
     was_end: bool,
     looked: Instant,
     shown: Instant,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 }
 
 impl Follow {
-    pub fn new(who: usize, shares: Arc<Shares>, with: With, stop: Arc<AtomicBool>) -> Follow {
+    pub fn new(who: usize, shares: Arc<Shares>, trouble: Arc<Trouble>, with: With, stop: Arc<AtomicBool>) -> Follow {
         Follow {
             who,
             shares,
@@ -77,7 +77,7 @@ impl Follow {
             was_end: false,
             looked: clock::monotonic(),
             shown: clock::monotonic(),
-            trouble: Trouble::new(),
+            trouble,
         }
     }
 

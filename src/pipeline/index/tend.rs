@@ -22,7 +22,7 @@ pub(super) struct Tend {
 
 impl Tend {
     pub fn new(with: With, stop: Arc<AtomicBool>) -> Tend {
-        Tend { with, stop, trouble: Trouble::new(), damaged: 0 }
+        Tend { with, stop, trouble: Trouble::default(), damaged: 0 }
     }
 
     pub fn run(mut self) {
@@ -73,8 +73,9 @@ impl Tend {
         metrics.index.docs.set(all.iter().map(|m| i64::from(m.docs)).sum());
         metrics.index.bytes.set(bytes as i64);
         if bytes > options.max_bytes || !all.is_empty() && free(index)? < options.min_free.saturating_add(AHEAD) {
-            metrics.index.removed.inc();
-            return index.remove_oldest();
+            let gone = index.remove_oldest()?;
+            metrics.index.removed.inc_by(gone.into());
+            return Ok(gone);
         }
         let Some(range) = index::pick(&all) else { return Ok(false) };
         let Some(picked) = all.get(range) else { return Ok(false) };
@@ -88,7 +89,9 @@ impl Tend {
             // One of them was damaged.
             return Ok(true);
         }
-        let merged = index::merge(index, &slices, self.stop.clone())?;
+        let Some(any) = slices.first() else { return Ok(false) };
+        // A panic must not end this thread.
+        let merged = index.ask(any, |_| self.ends(), || index::merge(index, &slices, self.stop.clone()))?;
         metrics.index.merged.inc_by(slices.len() as u64);
         index.add(merged)?;
         Ok(true)

@@ -64,7 +64,7 @@ impl Estate {
         let with = With { durable: Arc::default(), ..self.with.clone() };
         with.durable.set(self.journal.durable());
         with.durable.end();
-        Follow::new(0, Arc::default(), with, Arc::default()).catch_up(&mut |_| {}).expect("built");
+        Follow::new(0, Arc::default(), Arc::default(), with, Arc::default()).catch_up(&mut |_| {}).expect("built");
         self.with.index.manifests()
     }
 
@@ -134,7 +134,7 @@ fn with_less_than_min_free_slices_go_and_none_is_built_which_is_said() {
     assert_eq!((e.with.index.manifests().len(), e.metric("vigild_index_slices_removed_total")), (0, 3));
     e.more();
     let (log, stop) = (Log::default(), Arc::new(AtomicBool::new(false)));
-    let (to, follow) = (log.clone(), Follow::new(0, Arc::default(), With { options: full, ..e.with.clone() }, stop.clone()));
+    let (to, follow) = (log.clone(), Follow::new(0, Arc::default(), Arc::default(), With { options: full, ..e.with.clone() }, stop.clone()));
     let thread = std::thread::spawn(move || {
         let logger = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
         tracing::subscriber::with_default(logger, || follow.run());
