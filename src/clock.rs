@@ -1,7 +1,8 @@
 //! The one reader of the clock: everybody else is told the time.
 
 use crate::event::Timestamp;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The wall clock, UTC. A clock before 1970 reads as 1970.
 #[allow(clippy::disallowed_methods)]
@@ -19,4 +20,10 @@ pub fn at(t: SystemTime) -> Timestamp {
 #[allow(clippy::disallowed_methods)]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// What this thread has had of a core so far.
+pub fn cpu() -> Duration {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
 }

@@ -242,11 +242,12 @@ impl Run {
         }
         // What was rebuilt for it may soon be gone from the journal.
         let loads = matches!(entry.what, What::Load { .. });
-        let begin = clock::monotonic();
+        let begin = clock::cpu();
         let lsn = entry.lsn;
         take(&mut self.e, entry, live)?;
         self.took(lsn);
-        self.e.busy += begin.elapsed();
+        // Not what it waits for: a restart need not.
+        self.e.busy += clock::cpu().saturating_sub(begin);
         let s = &self.saved;
         let due =
             s.bytes >= SAVE_BYTES.min(self.e.journal_bytes / 8) || self.e.busy >= self.e.replay.max(s.cost * SHARE) || s.when.elapsed() >= SAVE_AFTER;
