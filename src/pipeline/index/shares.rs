@@ -39,12 +39,27 @@ pub(super) struct Taken {
     pub unread: Option<u64>,
 }
 
+/// All stretches that are taken.
+#[derive(Debug, Default)]
+struct All {
+    shares: Vec<Share>,
+    /// The arrival that those had come to who have left.
+    left: Option<Timestamp>,
+}
+
+impl All {
+    fn leave(&mut self, who: usize) {
+        let gone = self.shares.extract_if(.., |s| s.who == who);
+        self.left = gone.filter_map(|s| s.at.arrival).last().or(self.left);
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Shares(Mutex<Vec<Share>>);
+pub(super) struct Shares(Mutex<All>);
 
 impl Shares {
-    fn all(&self) -> MutexGuard<'_, Vec<Share>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,22 +75,22 @@ impl Shares {
         choose: impl FnOnce(&[RangeInclusive<u64>]) -> Option<(u64, Option<u64>)>,
     ) -> Option<Taken> {
         let mut all = self.all();
-        all.retain(|s| s.who != who);
+        all.leave(who);
         // Asked with the lock held: a stretch that another has just finished is in the index before it is nobody's.
-        let free = without(missing(), &all);
+        let free = without(missing(), &all.shares);
         let taken = match choose(&free) {
             Some((first, until)) => Taken { first, until, unread: None },
-            None => split(&mut all, end, full, turn)?,
+            None => split(&mut all.shares, end, full, turn)?,
         };
         let at = At { first: taken.first, next: taken.first, ..At::default() };
-        all.push(Share { who, at, until: taken.until, rate: 0.0 });
+        all.shares.push(Share { who, at, until: taken.until, rate: 0.0 });
         Some(taken)
     }
 
     /// A thread has come so far; where its stretch ends now.
     pub fn go_on(&self, who: usize, at: At) -> Option<u64> {
         let mut all = self.all();
-        let s = all.iter_mut().find(|s| s.who == who)?;
+        let s = all.shares.iter_mut().find(|s| s.who == who)?;
         if at.docs > 0 && at.next > at.first {
             s.rate = f64::from(at.docs) / (at.next - at.first) as f64;
         }
@@ -85,19 +100,21 @@ impl Shares {
 
     /// A thread has done with its stretch, or has given it up.
     pub fn leave(&self, who: usize) {
-        self.all().retain(|s| s.who != who);
+        self.all().leave(who);
     }
 
     /// What of this nobody has.
     pub fn free(&self, missing: impl FnOnce() -> Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
         let all = self.all();
-        without(missing(), &all)
+        without(missing(), &all.shares)
     }
 
-    /// How many entries have been read that are in no slice yet, and the earliest of the arrivals that the threads have come to.
+    /// How many entries have been read that are in no slice yet, and the earliest of the arrivals that the threads have come to; where
+    /// none has read anything, that to which they had come before.
     pub fn read(&self) -> (u64, Option<Timestamp>) {
         let all = self.all();
-        (all.iter().map(|s| s.at.next - s.at.first).sum(), all.iter().filter_map(|s| s.at.arrival).min())
+        let arrival = all.shares.iter().filter_map(|s| s.at.arrival).min();
+        (all.shares.iter().map(|s| s.at.next - s.at.first).sum(), arrival.or(all.left))
     }
 }
 
@@ -253,6 +270,22 @@ mod tests {
             w.turn(0, true);
         }
         assert_eq!(w.built, [1..=38]);
+    }
+
+    #[test]
+    fn how_far_they_had_come_is_known_while_nobody_goes_on() {
+        let shares = Shares::default();
+        let take = |who, first: u64| shares.take(who, 9, (FULL, TURN), || vec![first..=9], |free| Some((*free.first()?.start(), None)));
+        assert_eq!(shares.read(), (0, None));
+        assert!(take(0, 1).is_some());
+        shares.go_on(0, At { first: 1, next: 5, docs: 4, arrival: Some(Timestamp(7)) });
+        assert_eq!(shares.read(), (4, Some(Timestamp(7))));
+        shares.leave(0);
+        assert_eq!(shares.read(), (0, Some(Timestamp(7))), "what it had read is to be read again");
+        assert!(take(1, 1).is_some());
+        assert_eq!(shares.read(), (0, Some(Timestamp(7))));
+        shares.go_on(1, At { first: 1, next: 2, docs: 1, arrival: Some(Timestamp(3)) });
+        assert_eq!(shares.read(), (1, Some(Timestamp(3))));
     }
 
     #[test]
