@@ -268,10 +268,10 @@ fn value(to: &mut Postings, doc: u32, c: &Column, v: &Value<'_>, scratch: &mut S
                 return Put::Key(key);
             }
         }
-        let (number, _) = to.meet(hash, term);
+        let number = to.meet(hash, term);
         term.truncate(c.prefix.len());
         if text.is_some_and(|s| term::put_folded(s, term)) {
-            let (also, _) = to.meet(postings::hash(term), term);
+            let also = to.meet(postings::hash(term), term);
             to.also(number, also);
         }
         to.add(number, doc);
@@ -319,7 +319,7 @@ fn look(to: &mut Postings, doc: u32, text: &[u8], counts: bool, common: &mut Com
         if common.has(key, word) {
             continue;
         }
-        let known = to.find(key, word).or_else(|| common.rare.often(key).then(|| to.meet(key, word).0));
+        let known = to.find(key, word).or_else(|| common.rare.often(key).then(|| to.meet(key, word)));
         match known {
             Some(number) => to.add(number, doc),
             None => rare.add(key),

@@ -51,16 +51,16 @@ impl Postings {
         self.table.find(hash, same).copied()
     }
 
-    /// The number of a term, and whether it is met for the first time.
-    pub fn meet(&mut self, hash: u64, term: &[u8]) -> (u32, bool) {
+    /// The number of a term, which it gets when it is met for the first time.
+    pub fn meet(&mut self, hash: u64, term: &[u8]) -> u32 {
         if let Some(known) = self.find(hash, term) {
-            return (known, false);
+            return known;
         }
         let (number, from) = (self.all.len() as u32, self.bytes.len() as u32);
         self.bytes.extend_from_slice(term);
         self.all.push(Term { hash, bytes: (from, self.bytes.len() as u32), also: None, behind: 0, docs: Vec::new(), count: 0 });
         self.table.insert_unique(hash, number, |i| self.all.get(*i as usize).map_or(0, |t| t.hash));
-        (number, true)
+        number
     }
 
     /// The documents of the first have the other too, from now on.
